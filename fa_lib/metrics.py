@@ -1,0 +1,157 @@
+"""How good and how steady landmarks are. Numpy, one convention: fractions of a normalising length, never per cent.
+
+Arrays: `pred`, `target` (M, K, 2) in pixels of one frame, M faces or frames; `lengths` (M,) in the same pixels.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from fa_lib.errors import InputError
+from fa_lib.landmarks import scheme_of
+
+Normaliser = Literal["inter_ocular", "inter_pupil", "box"]
+
+
+def lengths(target: np.ndarray, normaliser: Normaliser = "inter_ocular") -> np.ndarray:
+    """The normalising length of each face (M,), in pixels, from its true landmarks (M, K, 2).
+
+    `inter_ocular`: between the outer eye corners; `inter_pupil`: between the pupils (means of the eye points where a scheme
+    has no pupil); `box`: sqrt(width * height) of the landmarks' tight box.
+
+    >>> face = np.zeros((1, 68, 2)); face[0, 45] = (30, 40)
+    >>> lengths(face).tolist()
+    [50.0]
+    """
+    target = np.asarray(target, dtype=np.float64)
+    if normaliser == "box":
+        return np.sqrt(np.ptp(target, axis=1).prod(-1))
+    scheme = scheme_of(target)
+    if normaliser == "inter_ocular":
+        left, right = (target[:, i] for i in scheme.outer_eyes)
+    elif normaliser == "inter_pupil":
+        left, right = (target[:, list(ids)].mean(1) for ids in scheme.pupils)
+    else:
+        raise InputError(f"normaliser={normaliser!r}: choose inter_ocular, inter_pupil or box")
+    return np.linalg.norm(left - right, axis=-1)
+
+
+def displacements(pred: np.ndarray, target: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Normalised displacements (M, K, 2): (pred - target) / length of the face (paper 1, equation 11)."""
+    pred, target, lengths = (np.asarray(a, dtype=np.float64) for a in (pred, target, lengths))
+    if pred.shape != target.shape or lengths.shape != pred.shape[:1]:
+        raise InputError(f"shapes differ: pred {pred.shape}, target {target.shape}, lengths {lengths.shape}")
+    if not (lengths > 0).all():
+        raise InputError("a normalising length is not positive: check the eye corners of the target landmarks")
+    return (pred - target) / lengths[:, None, None]
+
+
+def nme(pred: np.ndarray, target: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Normalised mean error of each face (M,): mean over landmarks of the distance, over the face's length.
+
+    >>> nme(np.zeros((1, 2, 2)), np.array([[[3.0, 4.0], [0.0, 0.0]]]), np.array([10.0])).tolist()
+    [0.25]
+    """
+    return np.linalg.norm(displacements(pred, target, lengths), axis=-1).mean(-1)
+
+
+def failure_rate(errors: np.ndarray, threshold: float = 0.10) -> float:
+    """Share of faces whose NME is greater than `threshold`.
+
+    >>> failure_rate(np.array([0.05, 0.10, 0.11, 0.30]))
+    0.5
+    """
+    return float((np.asarray(errors) > threshold).mean())
+
+
+def ced(errors: np.ndarray, threshold: float = 0.10) -> tuple[np.ndarray, np.ndarray]:
+    """Cumulative error distribution up to `threshold` as steps: errors (ascending, from 0) and share of faces at or below."""
+    ordered = np.sort(np.asarray(errors, dtype=np.float64))
+    inside = ordered[ordered <= threshold]
+    share = np.arange(1, len(inside) + 1) / len(ordered)
+    last = share[-1:] if len(share) else np.zeros(1)
+    return np.concatenate([[0.0], inside, [threshold]]), np.concatenate([[0.0], share, last])
+
+
+def auc(errors: np.ndarray, threshold: float = 0.10) -> float:
+    """Area under the CED up to `threshold`, over `threshold`: 1 is perfect. Exact, not sampled: 1 - mean(min(e, t)) / t.
+
+    >>> round(auc(np.array([0.0, 0.05, 0.20])), 12)
+    0.5
+    """
+    return float(1 - np.minimum(np.asarray(errors, dtype=np.float64), threshold).mean() / threshold)
+
+
+def decompose(displacements: np.ndarray, reject: float | None = 0.05) -> dict[str, float]:
+    """Bias, std and NRMSE (paper 1, equations 12-14) of normalised displacements (..., 2), and the share `kept`.
+
+    Points farther than `reject` (the paper's alpha) from the truth are left out of all three first; `kept` says how many stay.
+    Then bias^2 + std^2 = NRMSE^2 exactly, since std is taken about the mean over all faces and landmarks.
+
+    Differs from the paper: equation 13 prints an index at the mean, but only the global mean fits the printed tables.
+    All four are NaN but `kept` where nothing is kept.
+    """
+    points = np.asarray(displacements, dtype=np.float64).reshape(-1, 2)
+    good = points if reject is None else points[np.linalg.norm(points, axis=-1) <= reject]
+    kept = len(good) / len(points)
+    if not len(good):
+        return {"bias": np.nan, "std": np.nan, "nrmse": np.nan, "kept": kept}
+    mean = good.mean(0)
+    return {
+        "bias": float(np.linalg.norm(mean)),
+        "std": float(np.sqrt(((good - mean) ** 2).sum(-1).mean())),
+        "nrmse": float(np.sqrt((good**2).sum(-1).mean())),
+        "kept": kept,
+    }
+
+
+def bias_std_nrmse(
+    pred: np.ndarray, target: np.ndarray, lengths: np.ndarray, *, reject: float | None = 0.05
+) -> dict[str, float]:
+    """`decompose` of the displacements between `pred` and `target` (paper 1, equations 11-14).
+
+    >>> pred = np.array([[[1.0, 0.0], [3.0, 0.0]]])
+    >>> bias_std_nrmse(pred, np.zeros((1, 2, 2)), np.array([100.0]))["bias"]
+    0.02
+    """
+    return decompose(displacements(pred, target, lengths), reject)
+
+
+def mcv(tracks: list[np.ndarray]) -> float:
+    """Mean coefficient of variation (paper 3, equations 9 and 10) of landmark tracks [(T, K, 2)], as a fraction.
+
+    Sample standard deviation over mean of each raw coordinate along time, averaged over coordinates, landmarks and then clips.
+    It depends on the origin: give landmarks of the crop, not of the photo. True motion counts as jitter; see `jitter_residual`.
+
+    >>> mcv([np.ones((5, 68, 2))])
+    0.0
+    """
+    return float(np.mean([(track.std(0, ddof=1) / track.mean(0)).mean() for track in _clips(tracks)]))
+
+
+def mav(tracks: list[np.ndarray]) -> float:
+    """Mean Allan variation (paper 3, equation 11) of landmark tracks [(T, K, 2)], in pixels^2.
+
+    Half the mean squared step between frames, averaged over coordinates, landmarks and then clips.
+
+    >>> mav([3.0 * np.arange(4.0)[:, None, None] * np.ones((4, 1, 2))])  # u_t = a t has a^2 / 2
+    4.5
+    """
+    return float(np.mean([(np.diff(track, axis=0) ** 2).mean() / 2 for track in _clips(tracks)]))
+
+
+def jitter_residual(pred: list[np.ndarray], target: list[np.ndarray], lengths: list[np.ndarray]) -> float:
+    """Jitter that is not motion: Allan deviation of the normalised error, a fraction of the normalising length.
+
+    Root of the mean over clips of `mav` of (pred - target) / length, both axes summed; true motion cancels.
+    For white noise of standard deviation s on each axis it is s * sqrt(2).
+    """
+    residuals = [displacements(p, t, d) for p, t, d in zip(pred, target, lengths, strict=True)]
+    return float(np.sqrt(2 * mav(residuals)))
+
+
+def _clips(tracks: list[np.ndarray]) -> list[np.ndarray]:
+    clips = [np.asarray(track, dtype=np.float64) for track in tracks]
+    if not clips or any(clip.ndim != 3 or len(clip) < 2 for clip in clips):
+        raise InputError("tracks must be a list of arrays (T, K, 2) with at least two frames each")
+    return clips

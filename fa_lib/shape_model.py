@@ -1,0 +1,51 @@
+"""Principal component model of face shapes (Cootes et al.; paper 2, equations 1-3)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fa_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class ShapeModel:
+    """Mean shape (2K,), `components` (P, 2K) in rows, their variances (P,), of the flattened landmarks x0 y0 x1 y1 ..."""
+
+    mean: np.ndarray
+    components: np.ndarray
+    variances: np.ndarray
+
+    @classmethod
+    def fit(
+        cls, landmarks: np.ndarray, keep: float = 0.9, by: Literal["variance", "components"] = "variance"
+    ) -> "ShapeModel":
+        """Fit to landmarks (N, K, 2). `keep` of the variance (what paper 2's code does) or of the components (its text).
+
+        >>> line = np.arange(5.0)[:, None, None] * np.ones((1, 3, 2))  # shapes that move along one direction only
+        >>> ShapeModel.fit(line).components.shape
+        (1, 6)
+        """
+        if by not in ("variance", "components") or not 0 < keep <= 1:
+            raise InputError(f"keep={keep!r}, by={by!r}: keep is in (0, 1], by is 'variance' or 'components'")
+        flat = np.asarray(landmarks, dtype=np.float64).reshape(len(landmarks), -1)
+        if len(flat) < 2:
+            raise InputError("a shape model needs at least two faces")
+        mean = flat.mean(0)
+        _, singular, rows = np.linalg.svd(flat - mean, full_matrices=False)
+        variances = singular**2 / (len(flat) - 1)
+        if by == "variance":
+            count = int(np.searchsorted(np.cumsum(variances), keep * variances.sum() * (1 - 1e-12))) + 1
+        else:
+            count = max(1, round(keep * len(variances)))
+        return cls(mean, rows[:count], variances[:count])
+
+    def project(self, landmarks: np.ndarray) -> np.ndarray:
+        """Coefficients (N, P) of landmarks (N, K, 2)."""
+        return (np.asarray(landmarks, dtype=np.float64).reshape(len(landmarks), -1) - self.mean) @ self.components.T
+
+    def soften(self, landmarks: np.ndarray, limit: float = 3.0) -> np.ndarray:
+        """The nearest shapes (N, K, 2) of the model, each coefficient kept within `limit` standard deviations."""
+        bound = limit * np.sqrt(self.variances)
+        coefficients = np.clip(self.project(landmarks), -bound, bound)
+        return (self.mean + coefficients @ self.components).reshape(np.shape(landmarks))
