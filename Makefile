@@ -1,0 +1,55 @@
+# Needs python3 (3.11 or newer) and make; everything else is installed into .venv on the first call.
+PYTHON ?= python3
+PROFILE ?= quick
+DATA ?=
+ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTEST := $(BIN)/python -m pytest
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+.DEFAULT_GOAL := reproduce
+.PHONY: reproduce test test-code test-notebooks test-smoke lab lock hooks clean help
+.NOTPARALLEL:
+
+reproduce: $(STAMP)  ## tables and figures of every paper; PROFILE=quick|desk|full|..., DATA=folder, ARGS='self_distillation --jobs 2'
+	$(BIN)/fa reproduce --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: test-code test-notebooks test-smoke  ## every test: the package, the notebooks as committed, the notebooks run small and twice
+
+test-code: $(STAMP)  ## the package, its doctests and the conventions
+	$(PYTEST) --ignore=tests/notebooks/test_papermill.py $(ARGS)
+
+test-notebooks: $(STAMP)  ## the notebooks as committed: every cell runs, checked cells give the recorded output
+	$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+
+test-smoke: $(STAMP)  ## the notebooks at profile smoke through papermill, then again: the same output twice
+	$(PYTEST) tests/notebooks/test_papermill.py
+
+lab: $(STAMP)  ## JupyterLab on the notebooks
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir=. notebooks
+
+lock: $(BIN)/uv  ## requirements/*.in -> lock.txt, bootstrap.txt, headless.txt (versions and hashes)
+	$(LOCK) -o requirements/lock.txt requirements/requirements.in
+	$(LOCK) -o requirements/bootstrap.txt requirements/bootstrap.in
+	sed -n 's/^opencv-python==\([^ ]*\).*/opencv-python-headless==\1/p' requirements/lock.txt | \
+		$(LOCK) --no-deps -o requirements/headless.txt -
+
+hooks: $(STAMP)  ## for contributors: notebooks as Python in git diffs, and the pre-commit hooks where pre-commit is installed
+	git config diff.jupytext.textconv "$(BIN)/jupytext --from ipynb --to py:percent --output -"
+	if command -v pre-commit; then pre-commit install; fi
+
+clean:  ## removes runs, crops, figures of smoke and quick, and compiled files; keeps .venv and the recorded figures
+	rm -rf runs cache figures/smoke figures/quick build .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*.part.ipynb' \) -print0 | xargs -0 rm -rf
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*##\(.*\)/\1:\2/p' Makefile | awk -F: '{ printf "make %-15s", $$1; sub(/^[^:]*:/, ""); print }'
+
+$(STAMP): requirements/lock.txt requirements/bootstrap.txt requirements/headless.txt pyproject.toml
+	@PYTHON="$(PYTHON)" bash requirements/install.sh
+	@touch $@
+
+$(BIN)/uv:
+	@PYTHON="$(PYTHON)" bash requirements/install.sh
