@@ -37,8 +37,8 @@ ensure_cv2() {
     "$venv_python" -c 'import cv2' || stop "the headless build of OpenCV cannot be imported either; the line above names what this machine lacks"
 }
 
-# A half-made environment (an interrupted call, a Python that is gone) is made anew.
-"$venv_python" -m pip --version >/dev/null 2>&1 || make_venv
+# An environment that is half made (an interrupted call), too old, or whose Python is gone, is made anew.
+"$venv_python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || make_venv
 "$venv_python" -m pip install --quiet --require-hashes -r requirements/bootstrap.txt || echo "make: no uv for this machine"
 install --require-hashes -r requirements/lock.txt
 ensure_cv2
