@@ -1,0 +1,88 @@
+"""Networks. One file an architecture; `create` builds one by its name.
+
+Two kinds: **coordinate nets** map pictures (B, 3, H, H), values in [0, 1], to landmarks (B, K, 2) in input pixels;
+**heatmap nets** map them to a list of heatmaps (B, K, h, h), one entry a stage, the last the best. `landmarks_of` reads both.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fa_lib import heatmaps
+from fa_lib.errors import InputError
+
+Output = Tensor | list[Tensor]
+
+
+def _builders() -> dict[str, Callable[..., nn.Module]]:
+    # imported here because timm alone takes seconds to import, and most commands build no network
+    from fa_lib.models import fan, hrnet, resnet
+
+    return {
+        "resnet18": resnet.ResNet18,
+        "fan2": lambda **options: fan.FAN(stacks=2, **options),
+        "fan4": lambda **options: fan.FAN(stacks=4, **options),
+        "hrnet_w18": hrnet.HRNet,
+    }
+
+
+def create(name: str, landmarks: int = 68, **options: Any) -> nn.Module:
+    """A network with random weights, drawn from torch's global generator. Names: resnet18, fan2, fan4, hrnet_w18.
+
+    `options` go to the architecture (each has a `width` that makes it narrow for small machines).
+
+    >>> count_parameters(create("fan2", landmarks=68))
+    12106504
+    """
+    builders = _builders()
+    if name not in builders:
+        raise InputError(f"there is no network {name!r}: choose one of {', '.join(builders)}")
+    return builders[name](landmarks=landmarks, **options)
+
+
+def landmarks_of(output: Output, size: int, method: heatmaps.Method = "centroid") -> Tensor:
+    """Landmarks (B, K, 2) in pixels of the `size` x `size` input, from what either kind of network returns."""
+    if isinstance(output, Tensor):
+        return output
+    return heatmaps.to_input(heatmaps.decode(output[-1], method), size / output[-1].shape[-1])
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Pictures in [0, 1] -> about zero mean, unit variance; every network does this first.
+
+    Differs from the papers: fixed numbers instead of a data set's mean and variance; the first batch norm absorbs the rest.
+    """
+    return (images - 0.5) * 4
+
+
+def freeze(net: nn.Module) -> Callable[[Tensor], Output]:
+    """A teacher: `net` in evaluation mode, without gradient, as a plain function.
+
+    A function cannot be put back into training mode by a student's `train()`, and has no parameters to optimise.
+    """
+    net = net.eval().requires_grad_(False)
+
+    def teacher(images: Tensor) -> Output:
+        net.eval()  # whoever holds the module may have switched it
+        with torch.no_grad():
+            return net(images)
+
+    return teacher
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def count_macs(net: nn.Module, size: int = 256) -> int:
+    """Multiply-adds of one forward pass on one `size` x `size` picture (what many papers call FLOPs)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    training = net.training
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net.eval()(next(net.parameters()).new_zeros(1, 3, size, size))
+    net.train(training)
+    return counter.get_total_flops() // 2
