@@ -1,0 +1,86 @@
+"""Every notebook, small, as a papermill user runs it; and then once more, to see that it says the same twice.
+
+A cell whose output may differ from run to run (a time, a progress line, a trained number) carries the tag
+`nbval-ignore-output`; every other cell is compared word for word.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LIMIT = 180  # seconds for one notebook at profile smoke on two cores; meant are 60
+EXECUTE = """
+import sys, papermill
+source, target, folder = sys.argv[1:]
+papermill.execute_notebook(
+    source, target, parameters={"profile": "smoke"}, kernel_name="python3", cwd=folder, progress_bar=False
+)
+"""
+every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("smoke")
+
+
+@pytest.fixture(scope="session")
+def environment(folder: Path) -> dict[str, str]:
+    """As in a fresh shell, with a store of its own; a set MPLBACKEND would keep figures out of the notebook."""
+    inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    return inherited | {"FA_RUNS": str(folder / "runs"), "FA_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "2"}
+
+
+def call(*command: str | Path, cwd: Path, environment: dict[str, str]) -> None:
+    """Run a command within LIMIT. Its exit code alone is trusted: a dead kernel leaves a file that looks whole."""
+    done = subprocess.run(command, cwd=cwd, env=environment, timeout=LIMIT, capture_output=True, text=True)
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+
+
+@pytest.fixture(scope="session")
+def executed(folder: Path, environment: dict[str, str]):
+    """A function that executes a notebook, once a session, and returns what papermill wrote."""
+
+    def execute(notebook: Path) -> Path:
+        target = folder / notebook.name
+        if not target.exists():
+            part = target.with_suffix(".part.ipynb")
+            # A process for each: papermill's cwd changes the directory of the whole process.
+            call(sys.executable, "-c", EXECUTE, notebook, part, notebook.parent, cwd=folder, environment=environment)
+            part.rename(target)
+        return target
+
+    return execute
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@every_notebook
+def test_notebook_runs_at_profile_smoke(notebook: Path, executed):
+    cells = nbformat.read(executed(notebook), as_version=4).cells
+    injected = [cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    assert [cell.source.splitlines()[-1] for cell in injected] == ['profile = "smoke"']
+
+
+@every_notebook
+def test_notebook_gives_the_same_output_twice(notebook: Path, executed, environment: dict[str, str]):
+    target = executed(notebook)
+    options = ["-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]
+    call(sys.executable, "-m", "pytest", *options, target.name, cwd=target.parent, environment=environment)
+
+
+@every_notebook
+def test_notebook_runs_from_the_command_line(notebook: Path, executed, folder: Path, environment: dict[str, str]):
+    executed(notebook)  # fills the store, so that this call reads what the first one trained
+    out = folder / f"{notebook.stem}.out.ipynb"
+    papermill = Path(sys.executable).with_name("papermill")
+    call(papermill, notebook, out, "-p", "profile", "smoke", cwd=ROOT, environment=environment)
+    assert out.stat().st_size > 0
