@@ -1,0 +1,296 @@
+"""What the project knows about each data set, and whether a folder on disk agrees with it.
+
+A manifest is `data_manifests/<name>.yaml`, a slash in the name written as an underscore (`synthetic/300w` is
+`synthetic_300w.yaml`). An unknown key is an error. Required: title, home, terms, get, scheme, index_base, splits, normaliser.
+
+    title        what tables call the set
+    home         address of its page; "" for rendered sets
+    terms        what its licence asks
+    get          open link | form | local | rendered: how to come by it (local: only from a copy that you have)
+    archives     list of {url, holds, checksum, size}; checksum is "sha1:..." or "sha256:..."; left out where not published
+    layout       the folders below the root, as text
+    files        a list of the official faces beside the manifest: `folder/name`, then a tab and the size of the picture in
+                 bytes where it is known
+    scheme       number of landmarks a face
+    index_base   what its files call the first pixel, 0 or 1; readers return 0-based points
+    splits       name -> {expected, folders} for faces, {expected, clips} for videos; nothing inside for rendered sets
+    subsets      name -> number of faces or clips: parts of the test set that are reported apart
+    normaliser   inter_ocular | inter_pupil | box
+    crop         the box that papers cut by, and the project's
+    traps        sentences: what goes wrong with these files
+    unverified   sentences known from the literature alone
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fa_lib.data import readers
+from fa_lib.errors import InputError
+
+_TYPES = {str: "text", int: "a whole number", list: "a list", dict: "a mapping of names to values"}
+_CHOICES = {
+    "get": ("open link", "form", "local", "rendered"),
+    "index_base": (0, 1),
+    "normaliser": ("inter_ocular", "inter_pupil", "box"),
+}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to download: where, what it holds, and checksum and size where somebody published them."""
+
+    url: str
+    holds: str
+    checksum: str = ""
+    size: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: how many faces or clips it should have (None: as many as the profile asks for) and where they are."""
+
+    expected: int | None = None
+    folders: tuple[str, ...] = ()
+    clips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known about a data set; the keys are explained at the top of this file."""
+
+    name: str
+    title: str
+    home: str
+    terms: str
+    get: str
+    scheme: int
+    index_base: int
+    splits: dict[str, Split]
+    normaliser: str
+    archives: tuple[Archive, ...] = ()
+    layout: str = ""
+    files: str = ""
+    subsets: dict[str, int] = field(default_factory=dict)
+    crop: str = ""
+    traps: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The manifest as a person reads it."""
+        counts = ", ".join(name + (f" {split.expected:,}" if split.expected else "") for name, split in self.splits.items())
+        lines = [f"{self.title} ({self.name}), {self.scheme} points, {self.index_base}-based: {counts}"]
+        lines += [f"{self.get}: {self.home}" if self.home else self.get, f"terms: {self.terms}"]
+        for archive in self.archives:
+            known = " ".join(part for part in (archive.size, archive.checksum) if part)
+            lines.append(f"  {archive.url}  ({archive.holds}{'; ' + known if known else ''})")
+        lines += ["layout:", *(f"  {line}" for line in self.layout.splitlines())] if self.layout else []
+        lines += [f"normaliser: {self.normaliser}", f"crop: {self.crop}"]
+        lines += [f"mind: {trap}" for trap in self.traps] + [f"not verified: {fact}" for fact in self.unverified]
+        return "\n".join(lines)
+
+
+def names() -> list[str]:
+    """Names of all data sets that have a manifest.
+
+    >>> names()[:2]
+    ['300vw', '300w']
+    """
+    stems = sorted(path.stem for path in readers.MANIFESTS.glob("*.yaml"))
+    if not stems:
+        raise InputError(f"{readers.MANIFESTS}: holds no manifest; install the package from its clone with pip install -e")
+    return [stem.replace("synthetic_", "synthetic/") for stem in stems]
+
+
+def load(name: str) -> Manifest:
+    """The manifest of a data set; InputError for an unknown name or a manifest that breaks the format.
+
+    >>> load("300w").splits["train"].expected
+    3148
+    """
+    if name not in names():
+        raise InputError(f"data set {name!r}: no such manifest; there are {', '.join(names())}")
+    path = readers.MANIFESTS / f"{name.replace('/', '_')}.yaml"
+    return parse(path.read_text(encoding="utf-8"), name, path.name)
+
+
+def parse(text: str, name: str, source: str) -> Manifest:
+    """A manifest from YAML text; InputErrors begin with `source`, the file's name."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise InputError(f"{source}: is not YAML ({getattr(error, 'problem', None) or 'cannot be read'}{where})") from None
+    found = _checked(found, source, Manifest, {"archives": list, "traps": list, "unverified": list, "splits": dict})
+    for key, choices in _CHOICES.items():
+        if found[key] not in choices:
+            raise InputError(f"{source}: {key} is {found[key]!r}; choose {' or '.join(map(str, choices))}")
+    archives = [_checked(item, f"{source}: archives", Archive, {}) for item in found.get("archives", [])]
+    splits = {str(key): _split(item, f"{source}: splits: {key}") for key, item in found["splits"].items()}
+    for key in ("traps", "unverified"):
+        found[key] = _texts(found.get(key, []), f"{source}: {key}")
+    for key, count in found.get("subsets", {}).items():
+        if type(count) is not int:
+            raise InputError(f"{source}: subsets: {key} is {count!r}, but must be a whole number")
+    found |= {"archives": tuple(Archive(**item) for item in archives), "splits": splits}
+    return Manifest(name=name, **found)
+
+
+def _split(item: Any, where: str) -> Split:
+    found = _checked(item, where, Split, {"expected": int, "folders": list, "clips": list})
+    found |= {key: _texts(found.get(key, []), f"{where}: {key}") for key in ("folders", "clips")}
+    if found["clips"] and len(found["clips"]) != found.get("expected"):
+        raise InputError(f"{where}: expected is {found.get('expected')}, but {len(found['clips'])} clips are listed")
+    return Split(**found)
+
+
+def _texts(items: list[Any], where: str) -> tuple[str, ...]:
+    for item in items:
+        if not isinstance(item, str):
+            raise InputError(f"{where}: {item!r} must be text; put it in quotes")
+    return tuple(items)
+
+
+def _checked(found: Any, where: str, target: type, types: dict[str, type]) -> dict[str, Any]:
+    """`found` as a dict whose keys and types suit the dataclass `target`; `types` says where YAML's type is another one."""
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: must be {_TYPES[dict]}, not {found!r}")
+    known = {item.name: item for item in fields(target) if (target, item.name) != (Manifest, "name")}
+    for key in found:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+    for key, item in known.items():
+        kind = types.get(key) or getattr(item.type, "__origin__", item.type)
+        if key not in found and item.default is MISSING and item.default_factory is MISSING:
+            raise InputError(f"{where}: the key {key!r} is missing")
+        if key in found and type(found[key]) is not kind:
+            raise InputError(f"{where}: {key} is {found[key]!r}, but must be {_TYPES[kind]}")
+    return dict(found)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One folder of faces, or one split of clips: official items present and expected, official names missing, other names."""
+
+    name: str
+    present: int
+    expected: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a folder compares with its manifest. `faults` are sentences about files that readers would refuse.
+
+    `state` is "wrong" where there are faults or nothing of the set, otherwise "partial" or "complete"; "rendered" for sets
+    that have no files.
+    """
+
+    name: str
+    root: str
+    state: Literal["complete", "partial", "wrong", "rendered"]
+    parts: tuple[Part, ...] = ()
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def text(self, limit: int | None = 10) -> str:
+        """The report for a terminal, at most `limit` names a list (None: all of them).
+
+        >>> print(Report("300w", "data", "partial", (Part("ibug", 134, 135, ("ibug/image_006",)),)).text())
+        300w in data: partial
+          ibug               134 of   135
+            missing: ibug/image_006
+        """
+        lines = [f"{self.name} in {self.root}: {self.state}" if self.root else f"{self.name}: {self.state}"]
+        for part in self.parts:
+            lines.append(f"  {part.name:<16} {part.present:5,} of {part.expected:5,}")
+            for label, items in (("missing", part.missing), ("not in the official list", part.unexpected)):
+                lines += [f"    {label}: {_first(items, limit)}"] if items else []
+        shown = self.faults[:limit]
+        lines += [f"  wrong: {fault}" for fault in shown]
+        lines += [f"  wrong: {len(self.faults) - len(shown):,} more such files"] if len(shown) < len(self.faults) else []
+        return "\n".join(lines + [f"  {note}" for note in self.notes])
+
+
+def _first(items: tuple[str, ...], limit: int | None) -> str:
+    shown = items[:limit]
+    return ", ".join(shown) + (f" and {len(items) - len(shown):,} more" if len(shown) < len(items) else "")
+
+
+def verify(name: str, root: str | Path | None = None) -> Report:
+    """Compares the folder `root` with the manifest of the data set `name`: counts, names, points and ends of pictures.
+
+    Reads every `.pts` and a few bytes of every picture: seconds for 300-W. Raises InputError for an unknown set and a folder
+    that is missing, empty or something else altogether.
+    """
+    manifest = load(name)
+    if manifest.get == "rendered":
+        return Report(name, "", "rendered", notes=("rendered by the project from a seed: nothing to download or compare",))
+    if root is None:
+        raise InputError(f"{name}: give --root, the folder that holds the data set")
+    if manifest.files:
+        return _verify_faces(manifest, root)
+    if any(split.clips for split in manifest.splits.values()):
+        return _verify_clips(manifest, root)
+    raise InputError(f"{name}: its manifest lists neither files nor clips, so a folder cannot be compared with it")
+
+
+def _state(parts: list[Part], faults: list[str]) -> Literal["complete", "partial", "wrong"]:
+    if faults or not any(part.present for part in parts):
+        return "wrong"
+    return "partial" if any(part.missing for part in parts) else "complete"
+
+
+def _verify_faces(manifest: Manifest, root: str | Path) -> Report:
+    place = readers.find_root(root)
+    sizes = readers.official_faces(manifest.files)
+    parts, faults, other_sizes, compared = [], [], 0, 0
+    for folder in dict.fromkeys(folder for split in manifest.splits.values() for folder in split.folders):
+        faces, alone = readers.scan(place, folder)
+        official = {readers.match_name(name): name for name in sizes if name.rpartition("/")[0] == folder}
+        present = {readers.match_name(name): name for name in faces}
+        missing = tuple(name for key, name in official.items() if key not in present)
+        unexpected = tuple(name for key, name in present.items() if key not in official)
+        parts.append(Part(folder, len(official) - len(missing), len(official), missing, unexpected))
+        faults += alone
+        for name, (picture, points) in faces.items():
+            faults += _faults(readers.check_picture, picture) + _faults(readers.read_pts, points, manifest.scheme)
+            size = sizes.get(official.get(readers.match_name(name), ""))
+            compared += size is not None
+            other_sizes += size is not None and picture.stat().st_size != size
+    notes = [f"tables call it: {readers.coverage(place).title()}"]
+    if other_sizes:
+        notes.append(f"{other_sizes:,} of {compared:,} pictures differ in size from the official files: cut or encoded again")
+    return Report(manifest.name, str(place), _state(parts, faults), tuple(parts), tuple(faults), tuple(notes))
+
+
+def _faults(check: Callable[..., Any], *arguments: Any) -> list[str]:
+    try:
+        check(*arguments)
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
+def _verify_clips(manifest: Manifest, root: str | Path) -> Report:
+    given = Path(root).expanduser()
+    if not given.is_dir():
+        raise InputError(f"{given}: there is no such folder; give the folder that holds the clips")
+    clips = {clip for split in manifest.splits.values() for clip in split.clips}
+    places = [given, *sorted(entry for entry in given.iterdir() if entry.is_dir() and entry.name not in clips)]
+    place = next((place for place in places if any((place / clip).is_dir() for clip in clips)), None)
+    if place is None:
+        raise InputError(f"{given}: holds no clip of {manifest.title}; give the folder that holds 001/, 002/, ...")
+    parts, faults = [], []
+    for name, split in manifest.splits.items():
+        missing = tuple(clip for clip in split.clips if not (place / clip).is_dir())
+        parts.append(Part(name, len(split.clips) - len(missing), len(split.clips), missing))
+        for clip in (place / clip for clip in split.clips if clip not in missing):
+            faults += [] if (clip / "vid.avi").is_file() else [f"{clip}: holds no vid.avi"]
+            faults += [] if next(clip.glob("annot/*.pts"), None) else [f"{clip}: holds no annot/*.pts"]
+    return Report(manifest.name, str(place), _state(parts, faults), tuple(parts), tuple(faults))
