@@ -1,0 +1,1 @@
+"""Rendered faces: a parametric head, its pictures, and imitations of the data sets made of them."""

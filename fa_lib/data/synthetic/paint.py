@@ -1,0 +1,186 @@
+"""Colours of the seen pixels: light on the grid, skin, lips, eyes, mouth, beard, hair. All in linear light (gamma 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fa_lib.data.synthetic import curves, head, people, surface, texture
+from fa_lib.data.synthetic.hair import Style
+from fa_lib.data.synthetic.head import HeadParameters
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The P seen pixels: xy (P, 2), place (P, 2), three layer pictures (P, 4) uint8, noise (P, 4) uint8, light (P, 4)."""
+
+    xy: np.ndarray
+    place: np.ndarray
+    masks: list[np.ndarray]
+    grain: np.ndarray
+    light: np.ndarray
+
+    def layer(self, name: str, where: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """One painted layer as (P, 1) float32 in [0, 1]."""
+        i = texture.LAYERS.index(name)
+        return self.masks[i // 4][where, i % 4, None].astype(np.float32) * np.float32(1 / 255)
+
+
+def normals(grid: np.ndarray) -> np.ndarray:
+    """Unit outward normals (R, C, 3) of a grid of points; its first and last columns are one seam."""
+    wide = np.concatenate([grid[:, -2:-1], grid, grid[:, 1:2]], 1)
+    across = wide[:, 2:] - wide[:, :-2]
+    tall = np.concatenate([grid[:1], grid, grid[-1:]], 0)
+    down = tall[2:] - tall[:-2]
+    n = np.cross(across, down)
+    return n / np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-6)
+
+
+def light_map(grid: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Light on every vertex: (R, C, 4) float32, RGB arriving and shine."""
+    azimuth, elevation = np.radians(light[:2])
+    to_key = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
+    n = normals(grid)
+    facing = n @ to_key.astype(np.float32)
+    half = (to_key + [0, 0, 1]) / np.linalg.norm(to_key + [0, 0, 1])
+    shine = np.clip(n @ half.astype(np.float32), 0, 1) ** 22 * np.clip(facing * 3, 0, 1)
+    # Red light travels under the skin, so the edge of the shadow is softer and redder.
+    wrap = np.array([0.30, 0.18, 0.14], np.float32)
+    direct = np.clip((facing[..., None] + wrap) / (1 + wrap), 0, 1) ** 1.15
+    sky = (0.72 - 0.28 * n[..., 1] + 0.25 * n[..., 2])[..., None]
+    total = direct * light[2:5] * 1.25 + sky * light[5:8]
+    return np.concatenate([total, shine[..., None] * light[2:5].mean() * 1.2], -1).astype(np.float32)
+
+
+def eyes(one: HeadParameters, rest: np.ndarray, to_pixels: Callable[[np.ndarray], np.ndarray]) -> list[tuple]:
+    """For both eyes: pixel of the iris centre (2,) and the matrix (2, 2) from pixels to iris radii."""
+    corner = head.read(rest, curves.inner_places()[[36 - 17, 39 - 17, 42 - 17, 45 - 17]])[0]
+    gx, gy = np.radians(one.gaze[0])
+    ahead = np.array([np.sin(gx) * np.cos(gy), np.sin(gy), np.cos(gx) * np.cos(gy)])
+    right, down = np.array([np.cos(gx), 0, -np.sin(gx)]), np.array([0, np.cos(gy), -np.sin(gy)])
+    result = []
+    for a, b in ((0, 1), (2, 3)):
+        centre = (corner[a] + corner[b]) / 2 + [0, -1.0, -4.6] + 11.2 * ahead
+        points = np.stack([centre, centre + 6.0 * right, centre + 6.0 * down])[None].astype(np.float32)
+        p = to_pixels(head.project(head.turn(points, one.pose), one.distance)[0])[:, :2]
+        axes = np.stack([p[1] - p[0], p[2] - p[0]], -1)
+        axes += np.eye(2) * 1e-3
+        result.append((p[0], np.linalg.inv(axes)))
+    return result
+
+
+def mouth_gap(rest: np.ndarray) -> float:
+    """Height of the opening between the lips in mm."""
+    lip = head.read(rest, curves.inner_places()[[62 - 17, 66 - 17]])[0]
+    return float(max(lip[1, 1] - lip[0, 1], 0.0))
+
+
+def _blend(colour: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return colour + (other - colour) * share
+
+
+def skin(one: HeadParameters, seen: Seen, iris: list[tuple], gap: float) -> np.ndarray:
+    """Linear colour (P, 3) of head, neck and clothes."""
+    freckles, blush, beard, age, shine, _ = one.detail[0]
+    blotch, pore = (seen.grain[:, i, None].astype(np.float32) / 128 - 1 for i in (0, 1))
+    colour = one.skin[0] * (1 + 0.10 * blotch + (0.07 + 0.05 * age) * pore)
+    if freckles > 0:
+        colour *= 1 - np.clip((pore - 0.42) * 1.6, 0, 1) * freckles * np.array([0.35, 0.5, 0.6], np.float32)
+    red = seen.layer("red") * (0.15 + 0.45 * blush)
+    colour *= 1 + red * np.array([0.10, -0.28, -0.24], np.float32)
+    lips = seen.layer("lips")
+    colour = _blend(colour, one.lips[0] * (1 + 0.10 * pore), 0.9 * lips)
+    strand = seen.grain[:, 2, None].astype(np.float32) / 128 - 1
+    hairy = np.clip(seen.layer("brow") * (1.15 + 0.8 * strand), 0, 1) * 0.88
+    if beard > 0:
+        rough = np.clip(seen.layer("beard") * (0.25 + 1.1 * beard) * (0.85 + 0.9 * strand + 0.3 * pore), 0, 0.35 + 0.6 * beard)
+        hairy = np.maximum(hairy, rough)
+    colour = _blend(colour, one.hair[0] * 0.8 * (1 + 0.5 * strand), hairy)
+    shade = seen.layer("shade") * (1 - 0.45 * (0.15 + age) * seen.layer("fold"))
+    colour = _blend(colour, np.float32([0.004, 0.003, 0.003]), seen.layer("lash") * 0.85)
+    light = seen.light[:, :3]
+    # Shadows in folds keep some warmth, as light shines through skin.
+    colour = colour * light * shade ** np.array([0.8, 1.0, 1.05], np.float32)
+    polish = seen.light[:, 3:] * (0.03 + 0.10 * shine) * (1 - hairy) * (shade - 0.3) * (1 + 1.3 * lips) * (1 + 0.5 * pore)
+    colour += np.clip(polish, 0, 1)
+    cloth = seen.layer("cloth")
+    colour = _blend(colour, one.cloth[0] * light * (1 + 0.12 * strand), cloth)
+    _paint_mouth(colour, one, seen, gap)
+    _paint_eyes(colour, one, seen, iris)
+    return np.clip(colour, 0, 1)
+
+
+def _paint_mouth(colour: np.ndarray, one: HeadParameters, seen: Seen, gap: float) -> None:
+    """Teeth, tongue and the dark of the mouth, in place, where the layer `mouth` is seen."""
+    where = np.flatnonzero(seen.masks[0][:, 2] > 8)
+    if gap < 0.6 or len(where) == 0:
+        return
+    mouth = seen.layer("mouth", where)
+    deep = seen.layer("depth", where) * gap
+    across = np.abs(seen.place[where, :1] - surface.column_of(0.0))
+    inside = np.broadcast_to(np.float32([0.035, 0.008, 0.007]), (len(where), 3))
+    tongue = np.clip((deep - 0.62 * gap) / (0.2 * gap), 0, 1) * np.clip(1 - across / 7, 0, 1)
+    inside = _blend(inside, np.float32([0.34, 0.09, 0.085]), tongue * np.clip((gap - 7) / 8, 0, 1))
+    length = 7.5 - 0.10 * across**1.5
+    teeth = np.clip((length - deep) * 1.2, 0, 1) * np.clip((9.0 - across) / 2.5, 0, 1)
+    low = np.clip((deep - (gap - 3.0)) * 1.2, 0, 1) * np.clip((6.5 - across) / 2, 0, 1) * np.clip((gap - 8) / 6, 0, 1)
+    gaps = 1 - 0.16 * np.exp(-(((across + 0.0) % 2.1 / 0.22) ** 2))
+    white = np.float32([0.74, 0.68, 0.57]) * gaps * (1 - 0.045 * across) * np.clip(0.55 + deep / 3, 0, 1)
+    inside = _blend(inside, white, np.maximum(teeth, 0.7 * low))
+    light = 0.35 + 0.6 * seen.light[where, :3]
+    colour[where] = _blend(colour[where], inside * light, mouth)
+
+
+def _paint_eyes(colour: np.ndarray, one: HeadParameters, seen: Seen, iris: list[tuple]) -> None:
+    """White, iris, pupil and highlight, in place, where the layer `eye` is seen."""
+    picked = np.flatnonzero(seen.masks[0][:, 1] > 8)
+    middle = surface.column_of(0.0)
+    for side, (centre, to_iris) in enumerate(iris):
+        where = picked[(seen.place[picked, 0] > middle) == bool(side)]
+        if len(where) == 0:
+            continue
+        at = (seen.xy[where] - centre) @ to_iris.T
+        r = np.hypot(at[:, :1], at[:, 1:])
+        soft = max(0.5 * np.abs(to_iris).max(), 0.06)
+        ring = np.clip((1 - r) / soft + 0.5, 0, 1)
+        pupil = np.clip((0.32 + 0.16 * one.detail[0, 5] - r) / soft + 0.5, 0, 1)
+        spokes = 1 + 0.22 * np.sin(np.arctan2(at[:, 1:], at[:, :1]) * 17 + 3 * r)
+        disc = one.iris[0] * spokes * (0.75 + 0.75 * (r - 0.35)) * np.clip(1.0 - 0.75 * (r - 0.78) / 0.22, 0.25, 1) * 1.35
+        white = np.float32([0.64, 0.60, 0.57]) * (1 - 0.10 * np.clip(r - 1.2, 0, 2)) * np.float32([1, 0.985, 0.97])
+        ball = _blend(_blend(white, disc, ring), np.float32([0.003, 0.003, 0.003]), pupil)
+        ball = ball * (0.25 + 0.62 * seen.light[where, :3]) * (1 - 0.6 * seen.layer("lid_shadow", where))
+        spot = np.float32([np.sin(np.radians(one.light[0, 0])) * 0.45, -0.38])
+        glint = np.clip((0.17 - np.hypot(*(at - spot).T)[:, None]) / soft + 0.5, 0, 1) * 0.85
+        ball = _blend(ball, np.float32([1.0, 1.0, 1.0]), glint)
+        colour[where] = _blend(colour[where], ball, seen.layer("eye", where) * (1 - 0.8 * seen.layer("lash", where)))
+
+
+def locks(
+    one: HeadParameters, grid: np.ndarray, style: Style, at: np.ndarray, count: int, offset: np.ndarray, back: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Linear colour (P, 3) and cover (P, 1) of the hair seen at packed places."""
+
+    def look(array: np.ndarray) -> np.ndarray:
+        seen = cv2.remap(array, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return seen.reshape(-1, 1 if array.ndim == 2 else array.shape[2])[:count]
+
+    light = look(light_map(grid, one.light[0]))
+    cover = look(style.cover)
+    scale = np.float32([9, 7])
+    grain = cv2.remap(
+        texture.noise(), at * scale + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    ).reshape(-1, 4)[:count].astype(np.float32) / 128 - 1
+    strand = grain[:, 2:3] * (1 - style.curl) + grain[:, 3:4] * style.curl
+    if one.style[0, 0] == people.SCARF:
+        strand = 0.25 * grain[:, :1]
+    alpha = np.clip((cover + strand * style.fray) / (0.35 * style.fray + 0.8) + 0.3, 0, 1)
+    if one.style[0, 0] == people.BUZZ:
+        alpha *= np.clip(0.72 + 0.5 * grain[:, 1:2], 0, 1)
+    tint = one.cloth[0] if one.style[0, 0] == people.SCARF else one.hair[0]
+    depth = (0.62 + 0.62 * strand) * np.clip(0.55 + cover / 40, 0, 1)
+    colour = tint * light[:, :3] * np.clip(depth, 0.12, 1.6) * (0.35 if back else 1.0)
+    colour += light[:, 3:] * np.clip(0.4 + 1.2 * strand, 0, 1) * (0.02 + 0.16 * tint) * (0 if back else 1)
+    return np.clip(colour, 0, 1).astype(np.float32), alpha.astype(np.float32)

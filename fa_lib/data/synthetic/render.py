@@ -1,0 +1,160 @@
+"""Draws heads: a mesh in perspective, painted layers, light, hair, things in front, a camera. About 100 faces a second and core.
+
+The camera looks exactly at a square crop: its edges lie at -0.5 and size - 0.5 of the picture, pixel centres at integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from fa_lib.data.synthetic import deform, hair, head, paint, people, raster, surface, texture
+from fa_lib.data.synthetic.head import HeadParameters
+from fa_lib.data.synthetic.scenery import background, photograph, put_in_front
+from fa_lib.errors import InputError
+
+
+def render(
+    parameters: HeadParameters, size: int, *, expand: float = 1.925, view: np.ndarray | None = None,
+    frame: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Draw heads and tell where their 68 landmarks are.
+
+    Args:
+        parameters: N heads.
+        size: side of the square pictures in pixels.
+        expand: side of the picture over the larger side of the landmarks' tight box, which lies in its middle.
+        view: explicit square windows (N, 4) x0 y0 x1 y1 in the projected millimetres of the head, instead of `expand`.
+        frame: number of the frame (N,) in a clip; the same head has the same background, but other sensor noise.
+    Returns:
+        images (N, size, size, 3) uint8 RGB and landmarks (N, 68, 2) float32, 0-based pixels, pixel centres at integers.
+    Raises:
+        InputError: size below 16, or a view of another shape.
+    """
+    if size < 16:
+        raise InputError(f"size is {size} pixels; a face needs at least 16")
+    images = np.empty((len(parameters), size, size, 3), np.uint8)
+    points = np.empty((len(parameters), 68, 2), np.float32)
+    if view is not None and np.shape(view) != (len(parameters), 4):
+        raise InputError(f"view has shape {np.shape(view)}; it must be ({len(parameters)}, 4): x0 y0 x1 y1 of each face")
+    for i in range(len(parameters)):
+        one = parameters[i : i + 1]
+        rest = head.rest_surface(one)
+        posed = head.turn(rest, one.pose, _FOLLOW)
+        flat = head.project(posed, one.distance)
+        marks = head.landmarks(flat)
+        box = head.square_boxes(marks, expand)[0] if view is None else np.asarray(view[i], float)
+        points[i] = (marks[0] - box[:2]) / (box[2] - box[0]) * size - 0.5
+        images[i] = _picture(one, rest, posed, flat, box, size, points[i], 0 if frame is None else int(frame[i]))
+    return images, points
+
+
+_FOLLOW = np.repeat(surface.follow_head(), surface.COLUMNS)
+
+
+def _to_pixels(flat: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    xyz = flat.copy()
+    xyz[:, :2] = (flat[:, :2] - box[:2].astype(np.float32)) * np.float32(size / (box[2] - box[0])) - 0.5
+    return xyz
+
+
+def _picture(
+    one: HeadParameters, rest: np.ndarray, posed: np.ndarray, flat: np.ndarray, box: np.ndarray, size: int, points: np.ndarray,
+    frame: int,
+) -> np.ndarray:  # fmt: skip
+    """One finished picture (size, size, 3) uint8."""
+    rng = np.random.default_rng(int(one.seed[0]))
+    fine = size * (2 if size <= 176 else 1)
+    canvas = np.zeros((fine, fine, 4), np.float32)  # linear RGB times alpha, alpha
+    locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, rest)
+    offset = rng.integers(0, 512, 2)
+    if locks is not None and hair.style_of(int(one.style[0, 0])).long:
+        _draw_hair(canvas, one, locks, box, offset, None, back=True)
+    near = _draw_head(canvas, one, rest, posed[0], lambda p: _to_pixels(p, box, fine), flat[0], offset)
+    if locks is not None:
+        _draw_hair(canvas, one, locks, box, offset, near)
+    if fine != size:
+        canvas = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+    scene = background(one, size, rng) * (1 - canvas[..., 3:]) + canvas[..., :3]
+    scene = put_in_front(scene, one, points, rng)
+    return photograph(scene, one.camera[0], np.random.default_rng([int(one.seed[0]), frame]))
+
+
+def _hair_surface(one: HeadParameters, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The posed hair surface (rows, columns, 3) and its projection (V, 3)."""
+    style = hair.style_of(int(one.style[0, 0]))
+    shape = deform.bases()[0][: len(deform.IDENTITY_NAMES)]
+    n = hair.ROWS * surface.COLUMNS
+    moved = (one.identity[0] @ shape).reshape(-1, 3)[:n]
+    start = style.shape.reshape(-1, 3) + moved
+    follow = np.interp(np.arange(hair.ROWS), (surface.row_of(20.0), hair.ROWS), (1.0, 0.55)) if style.long else np.ones(hair.ROWS)
+    posed = head.turn(start[None], one.pose, np.repeat(follow, surface.COLUMNS).astype(np.float32))
+    return posed[0].reshape(hair.ROWS, surface.COLUMNS, 3), head.project(posed, one.distance)[0]
+
+
+def _lookup(grid: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return cv2.remap(grid, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def packed(place: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flat numbers of the seen pixels (P,) and their places as a picture 256 wide, (rows, 256, 2), padded, for cv2.remap."""
+    hit = np.flatnonzero(mask)
+    seen = place.reshape(-1, 2)[hit]
+    padded = np.zeros((-(-len(hit) // 256) * 256, 2), np.float32)
+    padded[: len(hit)] = seen
+    return hit, padded.reshape(-1, 256, 2)
+
+
+def _draw_head(
+    canvas: np.ndarray, one: HeadParameters, rest: np.ndarray, posed: np.ndarray,
+    to_pixels: Callable[[np.ndarray], np.ndarray], flat: np.ndarray, offset: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Paint head, neck and shoulders on the canvas; returns nearness (h, w) in mm, -1e9 where there is none."""
+    size, xyz = canvas.shape[:2], to_pixels(flat)
+    triangles, base = raster.grid_triangles(surface.ROWS, surface.COLUMNS)
+    place, mask = raster.rasterise(xyz, triangles, base, size)
+    hit, at = packed(place, mask)
+    near = np.full(mask.size, -1e9, np.float32)
+    if len(hit) == 0:
+        return near.reshape(size)
+    grid = posed.reshape(surface.ROWS, surface.COLUMNS, 3)
+    light = _lookup(paint.light_map(grid, one.light[0]), at).reshape(-1, 4)[: len(hit)]
+    near[hit] = _lookup(np.ascontiguousarray(grid[..., 2]), at).ravel()[: len(hit)]
+    cell = np.linalg.norm(xyz[surface.COLUMNS * 30 + 35, :2] - xyz[surface.COLUMNS * 31 + 35, :2])
+    k = 8 if cell > 5 else 4 if cell > 2.2 else 2
+    masks = [_lookup(m, at * k).reshape(-1, 4)[: len(hit)] for m in texture.layers(k)]
+    grain = cv2.remap(texture.noise(), at * 11 + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    grain = grain.reshape(-1, 4)[: len(hit)]
+    rows = np.stack([hit % size[1], hit // size[1]], -1)
+    seen = paint.Seen(rows, at.reshape(-1, 2)[: len(hit)], masks, grain, light)
+    canvas.reshape(-1, 4)[hit, :3] = paint.skin(one, seen, paint.eyes(one, rest, to_pixels), paint.mouth_gap(rest))
+    canvas.reshape(-1, 4)[hit, 3] = 1.0
+    return near.reshape(size)
+
+
+def _draw_hair(
+    canvas: np.ndarray, one: HeadParameters, locks: tuple, box: np.ndarray, offset: np.ndarray,
+    near: np.ndarray | None, back: bool = False,
+) -> None:  # fmt: skip
+    """Paint the outside of the hair over the head, or with `back` its inside, before the head is drawn."""
+    size = canvas.shape[:2]
+    grid, flat = locks
+    style = hair.style_of(int(one.style[0, 0]))
+    triangles, base = raster.grid_triangles(hair.ROWS, surface.COLUMNS)
+    place, mask = raster.rasterise(_to_pixels(flat, box, size[1]), triangles, base, size, back=back)
+    hit, at = packed(place, mask)
+    if len(hit) == 0:
+        return
+    if near is not None:
+        keep = _lookup(np.ascontiguousarray(grid[..., 2]), at).ravel()[: len(hit)] > near.ravel()[hit] - 5
+        mask.ravel()[hit[~keep]] = False
+        hit, at = packed(place, mask)
+        if len(hit) == 0:
+            return
+    colour, alpha = paint.locks(one, grid, style, at, len(hit), offset, back)
+    pixels = canvas.reshape(-1, 4)
+    under = pixels[hit]
+    pixels[hit, :3] = under[:, :3] * (1 - alpha) + colour * alpha
+    pixels[hit, 3] = under[:, 3] * (1 - alpha[:, 0]) + alpha[:, 0]

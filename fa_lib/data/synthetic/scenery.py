@@ -1,0 +1,175 @@
+"""What is not the head: backgrounds, things in front of the face, and the camera that spoils the picture."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from fa_lib.data.synthetic.head import HeadParameters
+from fa_lib.data.synthetic.texture import noise
+
+GRADIENT, BLOBS, ROOM, CLUTTER = range(4)
+HAND, CLOTH_BAND, CARD = 1, 2, 3
+GLASSES, SUNGLASSES = 1, 2
+
+
+def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A linear picture (size, size, 3) float32 behind the head: gradient, blurred blobs, a room's planes, or clutter."""
+    kind = int(one.style[0, 3])
+    small = 48
+    a, b = rng.uniform(0.02, 0.75, (2, 1)) * rng.uniform(0.6, 1.3, (2, 3))
+    angle = rng.uniform(0, 2 * np.pi)
+    yy, xx = np.mgrid[:small, :small].astype(np.float32) / small - 0.5
+    ramp = np.clip(0.5 + xx * np.cos(angle) + yy * np.sin(angle), 0, 1)[..., None]
+    picture = (a * ramp + b * (1 - ramp)).astype(np.float32)
+    count = (0, 14, 7, 34)[kind]
+    for _ in range(count):
+        colour = tuple(float(v) for v in rng.uniform(0.0, 0.9) * rng.uniform(0.5, 1.3, 3))
+        x, y = rng.integers(-5, small + 5, 2).tolist()
+        w, h = rng.integers(3, 24, 2).tolist()
+        if kind == BLOBS:
+            cv2.circle(picture, (x, y), max(w // 3, 2), colour, -1, cv2.LINE_AA)
+        elif kind == ROOM:
+            cv2.rectangle(picture, (x, -9 if h % 2 else y), (x + w, small + 9), colour, -1)
+        else:
+            cv2.ellipse(picture, (x, y), (w // 2 + 1, h // 2 + 1), float(h * 7), 0, 360, colour, -1, cv2.LINE_AA)
+    focus = rng.uniform(0.4, 4.0)
+    picture = cv2.GaussianBlur(picture, (0, 0), focus)
+    picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
+    if kind == CLUTTER or kind == ROOM:
+        shift = rng.integers(0, 512 - 128, 2)
+        tile = noise()[shift[0] : shift[0] + 128, shift[1] : shift[1] + 128, int(rng.integers(0, 4))]
+        grain = cv2.resize(tile, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 128
+        picture *= 1 + (grain[..., None] - 1) * np.float32(rng.uniform(0, 0.6))
+    return np.clip(picture, 0, 1)
+
+
+def _polygon(size: int, points: np.ndarray, soft: float) -> np.ndarray:
+    mask = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(mask, [np.round(points * 64).astype(np.int32)], 255, cv2.LINE_AA, 6)
+    if soft > 0.3:
+        mask = cv2.GaussianBlur(mask, (0, 0), soft)
+    return mask[..., None].astype(np.float32) / 255
+
+
+def _glasses(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    size, dark = len(scene), one.style[0, 1] == SUNGLASSES
+    frame = rng.uniform(0.0, 0.25, 3).astype(np.float32) * rng.uniform(0.1, 1.0)
+    round_ = rng.uniform(2.0, 4.5)
+    t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    shape = np.stack([np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / round_), np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / round_)], -1)
+    mm = np.linalg.norm(p[27] - p[8]) / 116
+    lines = np.zeros((size, size), np.uint8)
+    tall, wide = rng.uniform(0.62, 0.85), rng.uniform(1.45, 1.65)
+    thick = max(1, round(rng.uniform(1.2, 3.2) * mm))
+    lenses = []
+    for a, b, temple in ((36, 39, 0), (42, 45, 16)):
+        across = (p[b] - p[a]) / 2
+        down = (p[33] - p[27]) / 50 * 14.5
+        lens = (p[a] + p[b]) / 2 + 0.12 * down + shape[:, :1] * across * wide * 0.98 + shape[:, 1:] * down * tall * 1.45
+        lenses.append(lens)
+        cv2.polylines(lines, [np.round(lens * 64).astype(np.int32)], True, 255, thick, cv2.LINE_AA, 6)
+        outer = lens[np.argmin(np.linalg.norm(lens - p[temple], axis=1))]
+        tip = p[temple] * 0.97 + p[27] * 0.03
+        if abs(p[temple][0] - p[27][0]) > 0.5 * abs(p[16 - temple][0] - p[27][0]):
+            cv2.line(lines, np.round(outer * 64).astype(int).tolist(), np.round(tip * 64).astype(int).tolist(), 255, thick, cv2.LINE_AA, 6)
+    bridge = np.stack([lenses[0][np.argmin(((lenses[0] - p[27]) ** 2).sum(1))], lenses[1][np.argmin(((lenses[1] - p[27]) ** 2).sum(1))]])
+    cv2.line(lines, *np.round(bridge * 64).astype(int).tolist(), 255, thick, cv2.LINE_AA, 6)
+    for lens in lenses:
+        glass = _polygon(size, lens, 0)
+        if dark:
+            scene = scene * (1 - 0.94 * glass) + 0.015 * glass
+        low = np.clip(rng.normal(0.02, 0.03), 0, 0.1)
+        scene = scene * (1 - 0.05 * glass) + low * glass
+    over = lines[..., None].astype(np.float32) / 255
+    return scene * (1 - over) + frame * over
+
+
+def _hand(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A blunt hand with fingers in the skin's colour, before the lower face or a cheek."""
+    size = len(scene)
+    unit = np.linalg.norm(p[36] - p[45]) / 90 + 0.1 * size / 150
+    at = p[int(rng.choice([4, 12, 8, 57, 3, 13]))] + rng.normal(0, 6, 2) * unit
+    angle = rng.uniform(-0.6, 0.6) - np.pi / 2
+    mask = np.zeros((size, size), np.uint8)
+    shade = np.zeros((size, size), np.float32)
+    ahead, side = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    for k in range(4):
+        root = at + side * (k - 1.5) * 15 * unit
+        tip = root + ahead * (48 - 7 * abs(k - 1.3)) * unit
+        finger = [np.round(v * 64).astype(int).tolist() for v in (root - ahead * 60 * unit, tip)]
+        cv2.line(mask, *finger, 255, max(1, round(16 * unit)), cv2.LINE_AA, 6)
+        cv2.line(shade, *finger, 0.75 + 0.1 * k % 0.25, max(1, round(9 * unit)), cv2.LINE_AA, 6)
+    soft = cv2.GaussianBlur(shade, (0, 0), max(3.0 * unit, 0.4))[..., None]
+    over = cv2.GaussianBlur(mask, (0, 0), 0.6)[..., None].astype(np.float32) / 255
+    tint = one.skin[0] * one.light[0, 5:8] * 0.8 + one.skin[0] * one.light[0, 2:5] * soft
+    return scene * (1 - over) + np.clip(tint, 0, 1) * over
+
+
+def _band(scene: np.ndarray, p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A scarf over mouth and chin."""
+    size = len(scene)
+    side = (p[16] - p[0]) * 0.25
+    top = p[29] + (p[33] - p[29]) * rng.uniform(0.3, 1.6)
+    upper = np.stack([p[1] - side, (p[2] + top) / 2, top, (p[14] + top) / 2, p[15] + side])
+    low = np.stack([p[13] + 2 * side, p[8] + (p[8] - p[27]) * 0.55, p[3] - 2 * side])
+    over = _polygon(size, np.concatenate([upper, low]), 0.5)
+    start = rng.integers(0, 512 - 96)
+    weave = cv2.resize(noise()[start : start + 96, :96, 2].T, (size, size)).astype(np.float32)[..., None] / 128
+    return scene * (1 - over) + np.clip(rng.uniform(0.02, 0.6, 3) * (0.55 + 0.45 * weave), 0, 1) * over
+
+
+def put_in_front(scene: np.ndarray, one: HeadParameters, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Glasses and whatever else is before the face; points (68, 2) are pixels of the scene."""
+    p = points.astype(float)
+    if one.style[0, 1]:
+        scene = _glasses(scene, one, p, rng)
+    kind = int(one.style[0, 2])
+    if kind == HAND:
+        scene = _hand(scene, one, p, rng)
+    elif kind == CLOTH_BAND:
+        scene = _band(scene, p, rng)
+    elif kind == CARD:
+        centre = p[int(rng.integers(0, 68))]
+        half = np.linalg.norm(p[36] - p[45]) * rng.uniform(0.15, 0.5, 2)
+        corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
+        turn = rng.uniform(0, np.pi)
+        corner = corner @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        over = _polygon(len(scene), centre + corner, 0.4)
+        scene = scene * (1 - over) + rng.uniform(0, 0.8, 3) * over
+    return scene.astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _grain() -> np.ndarray:
+    return np.random.default_rng(3).normal(size=1 << 20).astype(np.float32)
+
+
+def photograph(scene: np.ndarray, camera: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What the camera stores of a linear scene (size, size, 3): uint8 RGB after exposure, blur, noise and JPEG."""
+    size = len(scene)
+    blur, motion, angle, grain, quality = (float(v) for v in camera[:5])
+    scene = scene * camera[5:8].astype(np.float32)
+    sigma = blur * size / 100
+    if sigma > 0.25:
+        scene = cv2.GaussianBlur(scene, (0, 0), sigma)
+    length = motion * size / 100
+    if length > 1:
+        reach = int(np.ceil(length / 2))
+        kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+        step = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) * length / 2
+        ends = [np.round((reach + s * step) * 64).astype(int).tolist() for s in (-1, 1)]
+        cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_AA, 6)
+        scene = cv2.filter2D(scene, -1, kernel / kernel.sum())
+    picture = np.sqrt(np.clip(scene, 0, 1)) * 255
+    picture = picture * (1.0 + 0.08 * (1 - picture / 255))
+    start = int(rng.integers(0, 1 << 19))
+    need = size * size * 3
+    noise_ = np.resize(_grain()[start : start + need], need).reshape(size, size, 3)
+    picture = np.clip(picture + grain * noise_ + 0.5, 0, 255).astype(np.uint8)
+    if quality < 90:
+        stored = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+        picture = cv2.imdecode(stored, cv2.IMREAD_COLOR)
+    return picture
