@@ -147,7 +147,7 @@ def check_picture(path: Path) -> None:
             tail = file.read()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    ends = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND"))
+    ends = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
     if not any(head.startswith(start) and end in tail for start, end in ends):
         read_image(path)
 
@@ -311,7 +311,7 @@ class Coverage:
 
     def title(self) -> str:
         """What tables call this data set: "300-W" where it is complete, otherwise what there is of it."""
-        extra = f"plus {self.others:,} faces that are not in it" if self.others else ""
+        extra = f"plus {self.others:,} other face{'s' * (self.others > 1)}" if self.others else ""
         if all(present == expected for present, expected in self.folders.values()):
             return "300-W" + (f", {extra}" if extra else "")
         present, expected = self.count("train")
