@@ -6,6 +6,7 @@ Conventions
 - Normalised landmarks are (xy + 0.5) / size, so that the picture spans exactly [0, 1].
 - A box is (x0, y0, x1, y1): edges, not pixels. The whole picture is the box (-0.5, -0.5, W - 0.5, H - 0.5).
 - An `Affine` maps source pixels to target pixels. One matrix moves the picture and its landmarks; nothing else does.
+  Positions are computed in float32 at least, also under autocast: bfloat16 rounds x = 200 to a whole pixel.
 - Letters in shapes: B batch, T time, K landmarks, C channels, H and W height and width.
 """
 
@@ -51,47 +52,58 @@ class Affine:
         angle = torch.deg2rad(degrees)
         c, s = scale * torch.cos(angle), scale * torch.sin(angle)
         linear = torch.stack([torch.stack([c, -s], -1), torch.stack([s, c], -1)], -2)  # (B, 2, 2)
-        offset = centre + translation - (linear @ centre[:, :, None])[:, :, 0]
+        offset = centre + translation - _product(linear, centre[:, :, None])[:, :, 0]
         return cls(torch.cat([linear, offset[:, :, None]], -1))
 
     def inverse(self) -> "Affine":
         """The maps that undo these."""
         linear = torch.linalg.inv(self.matrix[:, :, :2])
-        return Affine(torch.cat([linear, -linear @ self.matrix[:, :, 2:]], -1))
+        return Affine(torch.cat([linear, -_product(linear, self.matrix[:, :, 2:])], -1))
 
     def __matmul__(self, first: "Affine") -> "Affine":
         """`second @ first`: apply `first`, then `second`."""
-        linear = self.matrix[:, :, :2] @ first.matrix[:, :, :2]
-        offset = self.matrix[:, :, :2] @ first.matrix[:, :, 2:] + self.matrix[:, :, 2:]
+        _same_batch("maps", first.matrix, self)
+        linear = _product(self.matrix[:, :, :2], first.matrix[:, :, :2])
+        offset = _product(self.matrix[:, :, :2], first.matrix[:, :, 2:]) + self.matrix[:, :, 2:]
         return Affine(torch.cat([linear, offset], -1))
 
 
 def apply_to_landmarks(affine: Affine, landmarks: Tensor) -> Tensor:
-    """Move landmarks (B, K, 2) by the maps of `affine` (one map a face)."""
+    """Move landmarks (B, K, 2) by the maps of `affine` (one map a face); InputError where the shapes do not fit.
+
+    >>> half = Affine(torch.tensor([[[0.5, 0.0, 0.0], [0.0, 0.5, 1.0]]]))
+    >>> apply_to_landmarks(half, torch.tensor([[[4, 6]]])).tolist()
+    [[[2.0, 4.0]]]
+    """
+    _check_landmarks(landmarks)
+    _same_batch("landmarks", landmarks, affine)
+    landmarks = _precise(landmarks)
     matrix = affine.matrix.to(landmarks)
-    return landmarks @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
+    return _product(landmarks, matrix[:, :, :2].mT) + matrix[:, None, :, 2]
 
 
 def warp_images(images: Tensor, affine: Affine, size: int | None = None, padding: str = "zeros") -> Tensor:
-    """Pictures (B, C, H, W), float, moved by `affine` into squares (B, C, size, size); bilinear, `size` default: H.
+    """Pictures (B, C, H, W) moved by `affine` into squares (B, C, size, size), float; bilinear, `size` default: H.
 
     The same `affine` given to `apply_to_landmarks` moves the landmarks with the picture. Outside the source the result is
     black, or the nearest edge pixel with `padding="border"`. No low-pass filter: shrink by more than 2 in two steps.
+    Raises InputError where the shapes do not fit.
 
     >>> image = torch.zeros(1, 1, 4, 4); image[0, 0, 1, 2] = 1
     >>> right = Affine(torch.tensor([[[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]]))
     >>> warp_images(image, right)[0, 0, 1].tolist()
     [0.0, 0.0, 0.0, 1.0]
     """
+    if images.ndim != 4:
+        raise InputError(f"pictures must be (B, C, H, W), not {tuple(images.shape)}")
+    _same_batch("pictures", images, affine)
+    images = _precise(images)
     height, width = images.shape[-2:]
-    size = height if size is None else size
-    back = affine.inverse().matrix.to(images)  # target pixel -> source pixel
-    # grid_sample wants coordinates in [-1, 1] with (x + 0.5) * 2 / W - 1; fold both changes of unit into the matrix
-    to_unit = images.new_tensor([2.0 / width, 2.0 / height])[:, None]
-    linear = back[:, :, :2] * to_unit * (size / 2)
-    centre = back[:, :, :2].sum(-1, keepdim=True) * (size / 2 - 0.5) + back[:, :, 2:]
-    theta = torch.cat([linear, (centre + 0.5) * to_unit - 1], -1)
-    grid = F.affine_grid(theta, [len(images), images.shape[1], size, size], align_corners=False)
+    cells = torch.arange(height if size is None else size, device=images.device, dtype=images.dtype)
+    back = affine.inverse().matrix.to(images)[:, :, :, None, None]  # target pixel -> source pixel
+    source = back[:, :, 0] * cells + back[:, :, 1] * cells[:, None] + back[:, :, 2]  # (B, 2, size, size), x and y
+    # grid_sample counts from -1 to 1, from edge to edge of the picture
+    grid = (source.movedim(1, -1) + 0.5) * images.new_tensor([2.0 / width, 2.0 / height]) - 1
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
@@ -103,6 +115,7 @@ def crop_box(landmarks: Tensor, expand: float = 1.4) -> Tensor:
     >>> crop_box(torch.tensor([[[0.0, 0.0], [10.0, 4.0]]]), expand=2.0)
     tensor([[-5., -8., 15., 12.]])
     """
+    _check_landmarks(landmarks)
     low, high = landmarks.amin(1), landmarks.amax(1)
     half = (high - low).amax(-1, keepdim=True) * expand / 2
     centre = (low + high) / 2
@@ -115,6 +128,8 @@ def crop_affine(box: Tensor, size: int) -> Affine:
     >>> crop_affine(torch.tensor([[9.5, 19.5, 19.5, 29.5]]), size=10).matrix[0].tolist()
     [[1.0, 0.0, -10.0], [0.0, 1.0, -20.0]]
     """
+    if box.ndim != 2 or box.shape[1] != 4:
+        raise InputError(f"boxes must be (B, 4), that is x0, y0, x1, y1, not {tuple(box.shape)}")
     scale = size / (box[:, 2] - box[:, 0])
     zero = torch.zeros_like(scale)
     offset = -0.5 - box[:, :2] * scale[:, None]
@@ -135,3 +150,23 @@ def normalise(landmarks: Tensor, size: int) -> Tensor:
 def denormalise(landmarks: Tensor, size: int) -> Tensor:
     """[0, 1] -> pixels of a square picture, the inverse of `normalise`."""
     return landmarks * size - 0.5
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b of small matrices (B, M, 2) and (B, 2, N), multiplied one by one: autocast and TF32 round inside `@`."""
+    return (a[:, :, :, None] * b[:, None]).sum(2)
+
+
+def _precise(values: Tensor) -> Tensor:
+    """`values` in float32, or in float64 where they already are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _check_landmarks(landmarks: Tensor) -> None:
+    if landmarks.ndim != 3 or landmarks.shape[-1] != 2:
+        raise InputError(f"landmarks must be (B, K, 2), x before y, not {tuple(landmarks.shape)}")
+
+
+def _same_batch(name: str, values: Tensor, affine: Affine) -> None:
+    if len(values) != len(affine.matrix):
+        raise InputError(f"{len(values)} {name} but {len(affine.matrix)} affine maps: one map a face is needed")
