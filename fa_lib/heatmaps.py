@@ -43,6 +43,8 @@ def draw(
     """
     if variance not in ("2s2", "s2"):
         raise InputError(f"variance={variance!r}: write '2s2' for exp(-r^2 / 2 sigma^2) or 's2' for exp(-r^2 / sigma^2)")
+    if landmarks.ndim != 3 or landmarks.shape[-1] != 2:
+        raise InputError(f"landmarks must be (B, K, 2), x before y, not {tuple(landmarks.shape)}")
     spread = (2 if variance == "2s2" else 1) * sigma**2
     cells = torch.arange(size, device=landmarks.device, dtype=landmarks.dtype)
     lines = torch.exp(-((cells - landmarks[..., None]) ** 2) / spread)  # (B, K, 2, size)
@@ -52,11 +54,16 @@ def draw(
 def decode(heatmaps: Tensor, method: Method = "local", threshold: float = 0.2, radius: int = 4, window: int = 9) -> Tensor:
     """Landmarks (B, K, 2) in heatmap pixels (x, y), read from heatmaps (B, K, H, W).
 
-    - `argmax`: the greatest cell; `quarter`: argmax moved 0.25 towards the greater neighbour on each axis (HRNet);
+    - `argmax`: the greatest cell; `quarter`: argmax moved 0.25 towards the greater neighbour on each axis (HRNet), but
+      not on an axis where it lies at the border;
     - `centroid`: centre of mass of the whole map, negative values taken as 0 (paper 1, equation 9), differentiable;
-    - `local`: centre of mass of the (2 `radius` + 1)-square about the argmax, differentiable within it;
-    - `pdc`: centre of mass of all values >= `threshold` (paper 3, algorithm 1), argmax where there is none;
-    - `box_blur`: argmax after a `window` x `window` mean (paper 5's evaluation, zeros outside).
+    - `local`: centre of mass of the (2 `radius` + 1)-square about the argmax, differentiable within it. `radius` should
+      be at least 3 standard deviations: radius 4 is exact to 0.02 px up to 1.5 px, but off by 0.07 px at 2 px;
+    - `pdc`: centre of mass of all values >= `threshold` (paper 3, algorithm 1), argmax where there is none. Of a
+      peak of 1 with sigma 1 some ten cells reach 0.2, so the cut costs 0.04 px on average and up to 0.12 px;
+    - `box_blur`: argmax after a `window` x `window` mean, `window` odd (paper 5's evaluation, zeros outside).
+
+    The result is float32 (float64 from float64), as half precision cannot tell the pixels of a map apart.
 
     Differs from the paper: paper 3 counts cells from 1, here the first is 0. `local` in (x, y) order:
 
@@ -68,18 +75,22 @@ def decode(heatmaps: Tensor, method: Method = "local", threshold: float = 0.2, r
         raise InputError(f"method={method!r}: heatmaps can be decoded by {', '.join(_DECODERS)}")
     if heatmaps.ndim != 4:
         raise InputError(f"heatmaps must be (B, K, H, W), not {tuple(heatmaps.shape)}")
+    if method == "box_blur" and window % 2 == 0:
+        raise InputError(f"window={window}: a box_blur window must be odd, or every landmark moves by half a pixel")
+    heatmaps = heatmaps.to(torch.promote_types(heatmaps.dtype, torch.float32))
     return _DECODERS[method](heatmaps, threshold=threshold, radius=radius, window=window)
 
 
 def _centre_of_mass(mass: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre (B, K, 2) and total mass (B, K) of non-negative maps."""
+    """Centre (B, K, 2) of non-negative maps, and whether they have enough mass to have one (B, K)."""
     height, width = mass.shape[-2:]
     x = torch.arange(width, device=mass.device, dtype=mass.dtype)
     y = torch.arange(height, device=mass.device, dtype=mass.dtype)
     columns, rows = mass.sum(-2), mass.sum(-1)
     total = columns.sum(-1)
-    safe = total.clamp(min=torch.finfo(mass.dtype).tiny * 1e6)
-    return torch.stack([(columns * x).sum(-1) / safe, (rows * y).sum(-1) / safe], -1), total
+    least = torch.finfo(mass.dtype).tiny * 1e6  # below, the gradient of the division overflows
+    safe = total.clamp(min=least)
+    return torch.stack([(columns * x).sum(-1) / safe, (rows * y).sum(-1) / safe], -1), total > least
 
 
 def _argmax(heatmaps: Tensor, **_) -> Tensor:
@@ -91,7 +102,7 @@ def _argmax(heatmaps: Tensor, **_) -> Tensor:
 def _quarter(heatmaps: Tensor, **_) -> Tensor:
     peak = _argmax(heatmaps)
     x, y = peak.long().unbind(-1)
-    padded = F.pad(heatmaps, (1, 1, 1, 1), mode="replicate").flatten(2)  # (B, K, (H + 2) * (W + 2))
+    padded = F.pad(heatmaps, (1, 1, 1, 1), mode="reflect").flatten(2)  # (B, K, (H + 2) * (W + 2))
     width = heatmaps.shape[-1] + 2
 
     def at(dx: int, dy: int) -> Tensor:
@@ -102,8 +113,8 @@ def _quarter(heatmaps: Tensor, **_) -> Tensor:
 
 
 def _centroid(heatmaps: Tensor, **_) -> Tensor:
-    centre, total = _centre_of_mass(heatmaps.clamp(min=0))
-    return torch.where((total > 0)[..., None], centre, _argmax(heatmaps))
+    centre, enough = _centre_of_mass(heatmaps.clamp(min=0))
+    return torch.where(enough[..., None], centre, _argmax(heatmaps))
 
 
 def _local(heatmaps: Tensor, *, radius: int, **_) -> Tensor:
@@ -113,12 +124,13 @@ def _local(heatmaps: Tensor, *, radius: int, **_) -> Tensor:
     near_x = (cells_x - peak[..., :1]).abs() <= radius  # (B, K, W)
     near_y = (cells_y - peak[..., 1:]).abs() <= radius  # (B, K, H)
     inside = near_y[..., :, None] & near_x[..., None, :]
-    return _centroid(torch.where(inside, heatmaps, heatmaps.new_zeros(())))
+    centre, enough = _centre_of_mass(torch.where(inside, heatmaps.clamp(min=0), heatmaps.new_zeros(())))
+    return torch.where(enough[..., None], centre, peak)
 
 
 def _pdc(heatmaps: Tensor, *, threshold: float, **_) -> Tensor:
-    centre, total = _centre_of_mass(torch.where(heatmaps >= threshold, heatmaps, heatmaps.new_zeros(())))
-    return torch.where((total > 0)[..., None], centre, _argmax(heatmaps))
+    centre, enough = _centre_of_mass(torch.where(heatmaps >= threshold, heatmaps, heatmaps.new_zeros(())))
+    return torch.where(enough[..., None], centre, _argmax(heatmaps))
 
 
 def _box_blur(heatmaps: Tensor, *, window: int, **_) -> Tensor:
