@@ -141,7 +141,7 @@ _68_FROM_98 = (
 
 def scheme_of(landmarks: np.ndarray | torch.Tensor) -> Scheme:
     """The scheme that has as many points as `landmarks` (..., K, 2); InputError where none has."""
-    count = landmarks.shape[-2]
+    count = _count(landmarks)
     if count not in SCHEMES:
         raise InputError(f"{count} landmarks a face: no point scheme has that many (known: {sorted(SCHEMES)})")
     return SCHEMES[count]
@@ -156,10 +156,16 @@ def convert(landmarks: Points, source: int, target: int) -> Points:
     >>> convert(points, 98, 68)[[8, 36, 45], 0]
     array([16., 60., 72.])
     """
-    if landmarks.shape[-2] != source:
-        raise InputError(f"landmarks have {landmarks.shape[-2]} points, but the source scheme {source} was named")
+    if _count(landmarks) != source:
+        raise InputError(f"landmarks have {_count(landmarks)} points, but the source scheme {source} was named")
     if source == target:
         return landmarks
     if (source, target) != (98, 68):
         raise InputError(f"no conversion from {source} to {target} points: only 98 -> 68 is defined by indices")
     return landmarks[..., list(_68_FROM_98), :]
+
+
+def _count(landmarks: np.ndarray | torch.Tensor) -> int:
+    if landmarks.ndim < 2 or landmarks.shape[-1] != 2:
+        raise InputError(f"landmarks must be (..., K, 2), x before y, not {tuple(landmarks.shape)}")
+    return landmarks.shape[-2]

@@ -24,6 +24,7 @@ def lengths(target: np.ndarray, normaliser: Normaliser = "inter_ocular") -> np.n
     [50.0]
     """
     target = np.asarray(target, dtype=np.float64)
+    _check_faces(target)
     if normaliser == "box":
         return np.sqrt(np.ptp(target, axis=1).prod(-1))
     scheme = scheme_of(target)
@@ -39,6 +40,7 @@ def lengths(target: np.ndarray, normaliser: Normaliser = "inter_ocular") -> np.n
 def displacements(pred: np.ndarray, target: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Normalised displacements (M, K, 2): (pred - target) / length of the face (paper 1, equation 11)."""
     pred, target, lengths = (np.asarray(a, dtype=np.float64) for a in (pred, target, lengths))
+    _check_faces(target)
     if pred.shape != target.shape or lengths.shape != pred.shape[:1]:
         raise InputError(f"shapes differ: pred {pred.shape}, target {target.shape}, lengths {lengths.shape}")
     if not (lengths > 0).all():
@@ -61,12 +63,12 @@ def failure_rate(errors: np.ndarray, threshold: float = 0.10) -> float:
     >>> failure_rate(np.array([0.05, 0.10, 0.11, 0.30]))
     0.5
     """
-    return float((np.asarray(errors) > threshold).mean())
+    return float((_checked_errors(errors) > threshold).mean())
 
 
 def ced(errors: np.ndarray, threshold: float = 0.10) -> tuple[np.ndarray, np.ndarray]:
     """Cumulative error distribution up to `threshold` as steps: errors (ascending, from 0) and share of faces at or below."""
-    ordered = np.sort(np.asarray(errors, dtype=np.float64))
+    ordered = np.sort(_checked_errors(errors))
     inside = ordered[ordered <= threshold]
     share = np.arange(1, len(inside) + 1) / len(ordered)
     last = share[-1:] if len(share) else np.zeros(1)
@@ -79,7 +81,7 @@ def auc(errors: np.ndarray, threshold: float = 0.10) -> float:
     >>> round(auc(np.array([0.0, 0.05, 0.20])), 12)
     0.5
     """
-    return float(1 - np.minimum(np.asarray(errors, dtype=np.float64), threshold).mean() / threshold)
+    return float(1 - (np.minimum(_checked_errors(errors), threshold) / threshold).mean())
 
 
 def decompose(displacements: np.ndarray, reject: float | None = 0.05) -> dict[str, float]:
@@ -91,7 +93,10 @@ def decompose(displacements: np.ndarray, reject: float | None = 0.05) -> dict[st
     Differs from the paper: equation 13 prints an index at the mean, but only the global mean fits the printed tables.
     All four are NaN but `kept` where nothing is kept.
     """
-    points = np.asarray(displacements, dtype=np.float64).reshape(-1, 2)
+    points = np.asarray(displacements, dtype=np.float64)
+    if points.shape[-1:] != (2,) or not points.size or not np.isfinite(points).all():
+        raise InputError(f"displacements of shape {points.shape}: they must be finite and (..., 2), at least one")
+    points = points.reshape(-1, 2)
     good = points if reject is None else points[np.linalg.norm(points, axis=-1) <= reject]
     kept = len(good) / len(points)
     if not len(good):
@@ -146,7 +151,9 @@ def jitter_residual(pred: list[np.ndarray], target: list[np.ndarray], lengths: l
     Root of the mean over clips of `mav` of (pred - target) / length, both axes summed; true motion cancels.
     For white noise of standard deviation s on each axis it is s * sqrt(2).
     """
-    residuals = [displacements(p, t, d) for p, t, d in zip(pred, target, lengths, strict=True)]
+    if not len(pred) == len(target) == len(lengths):
+        raise InputError(f"{len(pred)} predicted clips, {len(target)} true ones, {len(lengths)} lengths: one of each")
+    residuals = [displacements(p, t, d) for p, t, d in zip(pred, target, lengths)]
     return float(np.sqrt(2 * mav(residuals)))
 
 
@@ -155,3 +162,16 @@ def _clips(tracks: list[np.ndarray]) -> list[np.ndarray]:
     if not clips or any(clip.ndim != 3 or len(clip) < 2 for clip in clips):
         raise InputError("tracks must be a list of arrays (T, K, 2) with at least two frames each")
     return clips
+
+
+def _check_faces(landmarks: np.ndarray) -> None:
+    if landmarks.ndim != 3 or landmarks.shape[-1] != 2:
+        raise InputError(f"landmarks must be (M, K, 2), one face a row and x before y, not {landmarks.shape}")
+
+
+def _checked_errors(errors: np.ndarray) -> np.ndarray:
+    """`errors` as float64 (M,). A NaN would count as no failure, so it may not pass."""
+    errors = np.asarray(errors, dtype=np.float64)
+    if errors.ndim != 1 or not errors.size or np.isnan(errors).any():
+        raise InputError(f"errors of shape {errors.shape}: give one NME a face, (M,) with M > 0, and no NaN")
+    return errors

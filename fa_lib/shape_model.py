@@ -28,7 +28,7 @@ class ShapeModel:
         """
         if by not in ("variance", "components") or not 0 < keep <= 1:
             raise InputError(f"keep={keep!r}, by={by!r}: keep is in (0, 1], by is 'variance' or 'components'")
-        flat = np.asarray(landmarks, dtype=np.float64).reshape(len(landmarks), -1)
+        flat = _flat(landmarks)
         if len(flat) < 2:
             raise InputError("a shape model needs at least two faces")
         mean = flat.mean(0)
@@ -42,10 +42,21 @@ class ShapeModel:
 
     def project(self, landmarks: np.ndarray) -> np.ndarray:
         """Coefficients (N, P) of landmarks (N, K, 2)."""
-        return (np.asarray(landmarks, dtype=np.float64).reshape(len(landmarks), -1) - self.mean) @ self.components.T
+        flat = _flat(landmarks)
+        if flat.shape[1] != len(self.mean):
+            raise InputError(f"the shape model has {len(self.mean) // 2} landmarks, these faces {flat.shape[1] // 2}")
+        return (flat - self.mean) @ self.components.T
 
     def soften(self, landmarks: np.ndarray, limit: float = 3.0) -> np.ndarray:
         """The nearest shapes (N, K, 2) of the model, each coefficient kept within `limit` standard deviations."""
         bound = limit * np.sqrt(self.variances)
         coefficients = np.clip(self.project(landmarks), -bound, bound)
         return (self.mean + coefficients @ self.components).reshape(np.shape(landmarks))
+
+
+def _flat(landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks (N, K, 2) as rows (N, 2K); InputError where they are of another shape."""
+    landmarks = np.asarray(landmarks, dtype=np.float64)
+    if landmarks.ndim != 3 or landmarks.shape[-1] != 2:
+        raise InputError(f"landmarks must be (N, K, 2), x before y, not {landmarks.shape}")
+    return landmarks.reshape(len(landmarks), -1)
