@@ -24,17 +24,18 @@ class Style:
     fray: float
     curl: float
     long: bool
+    deep: bool  # thick enough that its inside can be seen beside the face
 
 
 def _line(style: int, theta: np.ndarray) -> np.ndarray:
     a = np.abs(theta)
     line = np.interp(a, LINE_AT, LINE)
     if style == people.RECEDING:
-        line = line - 26 * np.exp(-(((a - 28) / 20) ** 2)) - 8 * (a < 50) * np.cos(np.radians(a * 1.8))
+        line = line - 9 * np.exp(-((a / 45) ** 4)) - 15 * np.exp(-(((a - 34) / 16) ** 2))
     if style == people.FRINGE:
         line = np.where(a < 62, np.maximum(line, np.interp(a, (0, 45, 62), (-33, -30, -20))), line)
     if style == people.PARTED:
-        line = line + np.interp(theta, (-70, -38, -22, 10, 45, 62, 80), (4, -6, -14, 4, 24, 16, 0))
+        line = line + np.interp(theta, (-70, -45, -24, 10, 40, 62, 80), (3, 0, -6, 6, 13, 10, 0))
     if style in (people.LONG, people.SCARF):
         line = np.interp(a, (0, 12, 30, 46, 58, 66, 74, 82), (-74, -70, -60, -42, -10, 40, 120, 160))
     if style == people.SCARF:
@@ -80,4 +81,4 @@ def style_of(style: int) -> Style:
         cover = np.minimum(cover, (1.02 - t) * 160)
     fray = {people.SCARF: 0.4, people.BUZZ: 4.0, people.FRINGE: 9.0, people.CURLY: 9.0, people.AFRO: 5.0}.get(style, 5.0)
     curl = {people.CURLY: 1.0, people.AFRO: 1.0}.get(style, 0.0)
-    return Style(shape.astype(np.float32), cover.astype(np.float32), fray, curl, long)
+    return Style(shape.astype(np.float32), cover.astype(np.float32), fray, curl, long, float(thick.max()) > 10)

@@ -35,8 +35,9 @@ def normals(grid: np.ndarray) -> np.ndarray:
     across = wide[:, 2:] - wide[:, :-2]
     tall = np.concatenate([grid[:1], grid, grid[-1:]], 0)
     down = tall[2:] - tall[:-2]
-    n = np.cross(across, down)
-    return n / np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-6)
+    (ax, ay, az), (bx, by, bz) = np.moveaxis(across, -1, 0), np.moveaxis(down, -1, 0)
+    n = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
+    return n / np.sqrt(np.maximum((n * n).sum(-1, keepdims=True), 1e-12))
 
 
 def light_map(grid: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -64,7 +65,7 @@ def eyes(one: HeadParameters, rest: np.ndarray, to_pixels: Callable[[np.ndarray]
     result = []
     for a, b in ((0, 1), (2, 3)):
         centre = (corner[a] + corner[b]) / 2 + [0, -1.0, -4.6] + 11.2 * ahead
-        points = np.stack([centre, centre + 6.0 * right, centre + 6.0 * down])[None].astype(np.float32)
+        points = np.stack([centre, centre + 6.2 * right, centre + 6.2 * down])[None].astype(np.float32)
         p = to_pixels(head.project(head.turn(points, one.pose), one.distance)[0])[:, :2]
         axes = np.stack([p[1] - p[0], p[2] - p[0]], -1)
         axes += np.eye(2) * 1e-3

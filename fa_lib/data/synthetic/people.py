@@ -8,7 +8,7 @@ from fa_lib.data.synthetic import deform
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.errors import InputError
 
-SKIN = ((248, 222, 205), (240, 204, 178), (226, 182, 150), (204, 154, 120), (172, 120, 86), (138, 92, 62), (100, 64, 45), (66, 42, 33))
+SKIN = ((248, 222, 205), (240, 204, 178), (226, 182, 150), (206, 160, 130), (174, 127, 99), (140, 99, 75), (102, 69, 53), (68, 46, 39))
 HAIR = ((22, 18, 18), (42, 28, 22), (78, 50, 34), (122, 86, 54), (186, 148, 96), (128, 58, 30), (120, 118, 116), (200, 198, 194))
 IRIS = ((60, 36, 20), (92, 60, 32), (110, 92, 50), (84, 112, 84), (86, 120, 150), (120, 134, 144))
 BALD, BUZZ, SHORT, RECEDING, FRINGE, LONG, CURLY, TIED, PARTED, AFRO, SCARF = range(11)
@@ -54,10 +54,10 @@ def _expression(n: int, rng: np.random.Generator, strong: bool) -> np.ndarray:
     shut = (jaw < 0.3) & (rng.random(n) < np.where(smile > 0.4, 0.35, 0.8))
     e[:, names.index("lips_close")] = np.where(shut, rng.uniform(0.85, 1.0, n), rng.uniform(-0.4, 0.5, n))
     e[:, names.index("jaw_open")] *= ~shut
-    lids = np.where(rng.random(n) < (0.18 if strong else 0.06), rng.uniform(0.5, 1, n), rng.normal(0.0, 0.13, n))
+    lids = np.where(rng.random(n) < (0.18 if strong else 0.06), rng.uniform(0.5, 1, n), rng.normal(-0.04, 0.12, n))
     wink = np.where(rng.random(n) < 0.03, 0.8, 0) + rng.normal(0, 0.02, n)
-    e[:, names.index("left_eye_close")] = np.clip(lids + 0.12 * smile, -0.4, 1)
-    e[:, names.index("right_eye_close")] = np.clip(lids + 0.12 * smile + wink, -0.4, 1)
+    e[:, names.index("left_eye_close")] = np.clip(lids + 0.06 * smile, -0.4, 1)
+    e[:, names.index("right_eye_close")] = np.clip(lids + 0.06 * smile + wink, -0.4, 1)
     return e
 
 
@@ -80,7 +80,7 @@ def _colours(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     natural = skin * np.array([0.88, 0.64, 0.64])
     paint = np.stack([rng.uniform(120, 190, n), rng.uniform(30, 80, n), rng.uniform(45, 95, n)], -1)
     share = rng.uniform(0.35, 0.8, (n, 1)) * made_up
-    cloth = rng.uniform(15, 235, (n, 1)) * rng.uniform(0.6, 1.1, (n, 3))
+    cloth = rng.uniform(12, 215, (n, 1)) * (1 + rng.normal(0, 0.16, (n, 3)) * (rng.random((n, 1)) < 0.6))
     return {
         "skin": linear(np.clip(skin, 8, 253)),
         "lips": linear(np.clip(natural * (1 - share) + paint * share, 6, 250)),

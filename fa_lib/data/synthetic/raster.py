@@ -26,38 +26,48 @@ def grid_triangles(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
 
 def visible(xyz: np.ndarray, triangles: np.ndarray, size: tuple[int, int], *, back: bool = False) -> np.ndarray:
     """Numbers of the triangles that face the camera (or, with `back`, face away) and touch the picture, far ones first."""
-    p = xyz[triangles]
-    x, y = p[..., 0], p[..., 1]
-    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    low_x, high_x, low_y, high_y = x.min(1), x.max(1), y.min(1), y.max(1)
-    keep = (area < -1e-6) if back else (area > 1e-6)
-    keep &= (high_x >= 0) & (low_x <= size[1] - 1) & (high_y >= 0) & (low_y <= size[0] - 1)
+    x, y, z = (np.ascontiguousarray(xyz[:, i]) for i in range(3))
+    # A cell of the grid is two triangles with a common edge: vertices 0 1 2 and 3 2 1.
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = ((x[v], y[v]) for v in (*triangles[::2].T, triangles[1::2, 0]))
+    area = np.empty(len(triangles), np.float32)
+    area[::2] = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+    area[1::2] = (x2 - x3) * (y1 - y3) - (x1 - x3) * (y2 - y3)
+    low_x, high_x = np.minimum(np.minimum(x0, x1), np.minimum(x2, x3)), np.maximum(np.maximum(x0, x1), np.maximum(x2, x3))
+    low_y, high_y = np.minimum(np.minimum(y0, y1), np.minimum(y2, y3)), np.maximum(np.maximum(y0, y1), np.maximum(y2, y3))
+    inside = (high_x >= 0) & (low_x <= size[1] - 1) & (high_y >= 0) & (low_y <= size[0] - 1)
+    keep = ((area < -1e-6) if back else (area > 1e-6)) & np.repeat(inside, 2)
     chosen = np.flatnonzero(keep)
-    return chosen[np.argsort(p[chosen, :, 2].sum(1), kind="stable")]
+    depth = z[triangles[chosen, 0]] + z[triangles[chosen, 1]] + z[triangles[chosen, 2]]
+    return chosen[np.argsort(depth, kind="stable")]
 
 
 def _spans(p: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pixel rows crossed by each triangle: (triangle, y, first x, count), empty ones left out."""
-    y = p[..., 1]
-    top = np.maximum(np.ceil(y.min(1)), 0).astype(np.int32)
-    bottom = np.minimum(np.floor(y.max(1)), size[0] - 1).astype(np.int32)
+    """Pixel rows crossed by each triangle of p (3, T, 2): (triangle, y, first x, count), empty ones left out."""
+    order = np.argsort(p[..., 1], axis=0)
+    (ax, ay), (bx, by), (cx, cy) = (np.moveaxis(np.take_along_axis(p, order[k][None, :, None], 0)[0], -1, 0) for k in range(3))
+    top = np.maximum(np.ceil(ay), 0).astype(np.int32)
+    bottom = np.minimum(np.floor(cy), size[0] - 1).astype(np.int32)
     height = np.maximum(bottom - top + 1, 0)
-    owner = np.repeat(np.arange(len(p)), height)
-    start = np.cumsum(height) - height
-    row = (np.arange(len(owner)) - start[owner] + top[owner]).astype(np.float32)
-    left = np.full(len(owner), -1e9, np.float32)
-    right = np.full(len(owner), 1e9, np.float32)
-    for i in range(3):
-        a, b = p[:, i], p[:, (i + 1) % 3]
-        rise = b[:, 1] - a[:, 1]
-        slope = (b[:, 0] - a[:, 0]) / np.where(np.abs(rise) < 1e-6, 1e-6, rise)
-        at = (a[:, 0] - a[:, 1] * slope)[owner] + row * slope[owner]
-        inside = (row >= np.minimum(a[:, 1], b[:, 1])[owner]) & (row <= np.maximum(a[:, 1], b[:, 1])[owner])
-        np.copyto(left, np.where(left == -1e9, at, np.minimum(left, at)), where=inside)
-        np.copyto(right, np.where(right == 1e9, at, np.maximum(right, at)), where=inside)
+    owner = np.repeat(np.arange(p.shape[1], dtype=np.int32), height)
+    start = (np.cumsum(height) - height).astype(np.int32)
+    row = (np.arange(len(owner), dtype=np.int32) - (start - top)[owner]).astype(np.float32)
+    # The long edge runs from the top to the bottom corner; the other two bound the row on the side of the middle corner.
+    tiny = np.float32(1e-6)
+    slope = (cx - ax) / np.maximum(cy - ay, tiny)
+    side = np.where(bx >= ax + slope * (by - ay), np.float32(1), np.float32(-1))
+    edges = [side * slope, side * (ax - ay * slope)]
+    for px, py, qx, qy in ((ax, ay, bx, by), (bx, by, cx, cy)):
+        flat = qy - py < 1e-5
+        slope = np.where(flat, 0, (qx - px) / np.maximum(qy - py, tiny))
+        edges += [side * slope, np.where(flat, np.float32(1e9), side * (px - py * slope))]
+    s_long, z_long, s_one, z_one, s_two, z_two = (e[owner] for e in edges)
+    side = side[owner]
+    near = side * (z_long + s_long * row)
+    far = side * np.minimum(z_one + s_one * row, z_two + s_two * row)
+    left, right = np.minimum(near, far), np.maximum(near, far)
     first = np.maximum(np.ceil(left - 1e-3), 0).astype(np.int32)
     count = np.minimum(np.floor(right + 1e-3), size[1] - 1).astype(np.int32) - first + 1
-    keep = (count > 0) & (left > -1e9)
+    keep = np.flatnonzero(count > 0)
     return owner[keep], row[keep], first[keep], count[keep]
 
 
@@ -67,27 +77,26 @@ def rasterise(
     """Which place of the grid each pixel sees, nearer triangles over farther ones.
 
     Args: xyz (V, 3) float32 pixels and nearness; triangles and base from `grid_triangles`; size (height, width).
-    Returns: place (height, width, 2) float32 of (column, row), -1 where nothing is seen, and the mask (height, width) bool.
+    Returns: flat numbers of the P seen pixels, and their places (column, row) as float32 (P, 2).
     """
     number = visible(xyz, triangles, size, back=back)
-    p = xyz[triangles[number], :2]
+    p = np.ascontiguousarray(xyz[:, :2])[triangles[number].T]
     owner, row, first, count = _spans(p, size)
     which = np.repeat(np.arange(len(owner), dtype=np.int32), count)
-    x = np.arange(len(which), dtype=np.int32) - np.repeat(np.cumsum(count) - count, count) + first[which]
-    pixel = x + row[which].astype(np.int32) * size[1]
+    begin = first + row.astype(np.int32) * size[1] - (np.cumsum(count) - count).astype(np.int32)
     seen = np.full(size[0] * size[1], -1, np.int32)
-    seen[pixel] = owner[which]
-    mask = seen >= 0
-    hit = np.flatnonzero(mask)
-    t = seen[hit]
-    a, b, c = p[:, 0], p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+    # Of repeated pixels the last assignment stays, and the triangles come far ones first.
+    seen[np.arange(len(which), dtype=np.int32) + begin[which]] = owner[which]
+    hit = np.flatnonzero(seen >= 0)
+    a, b, c = p[0], p[1] - p[0], p[2] - p[0]
     scale = base[number, 2] / (b[:, 0] * c[:, 1] - b[:, 1] * c[:, 0])
     # (column, row) is an affine function of the pixel inside each triangle.
-    to_column = np.stack([c[:, 1] * scale, -c[:, 0] * scale], -1)
-    to_row = np.stack([-b[:, 1] * scale, b[:, 0] * scale], -1)
-    zero = base[number, :2] - np.stack([(to_column * a).sum(-1), (to_row * a).sum(-1)], -1)
-    px, py = (hit % size[1]).astype(np.float32), (hit // size[1]).astype(np.float32)
-    place = np.full((size[0] * size[1], 2), -1, np.float32)
-    place[hit, 0] = to_column[t, 0] * px + to_column[t, 1] * py + zero[t, 0]
-    place[hit, 1] = to_row[t, 0] * px + to_row[t, 1] * py + zero[t, 1]
-    return place.reshape(*size, 2), mask.reshape(size)
+    x_part = np.stack([c[:, 1] * scale, -b[:, 1] * scale], -1)
+    y_part = np.stack([-c[:, 0] * scale, b[:, 0] * scale], -1)
+    start = base[number, :2] - x_part * a[:, :1] - y_part * a[:, 1:]
+    affine = np.concatenate([x_part, y_part, start], -1)[seen[hit]]
+    py, px = np.divmod(hit, size[1])
+    place = affine[:, :2] * px[:, None].astype(np.float32)
+    place += affine[:, 2:4] * py[:, None].astype(np.float32)
+    place += affine[:, 4:]
+    return hit, place

@@ -66,11 +66,11 @@ def _picture(
 ) -> np.ndarray:  # fmt: skip
     """One finished picture (size, size, 3) uint8."""
     rng = np.random.default_rng(int(one.seed[0]))
-    fine = size * (2 if size <= 176 else 1)
+    fine = size * 2 if size <= 96 else size * 3 // 2
     canvas = np.zeros((fine, fine, 4), np.float32)  # linear RGB times alpha, alpha
     locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, rest)
     offset = rng.integers(0, 512, 2)
-    if locks is not None and hair.style_of(int(one.style[0, 0])).long:
+    if locks is not None and hair.style_of(int(one.style[0, 0])).deep:
         _draw_hair(canvas, one, locks, box, offset, None, back=True)
     near = _draw_head(canvas, one, rest, posed[0], lambda p: _to_pixels(p, box, fine), flat[0], offset)
     if locks is not None:
@@ -98,27 +98,25 @@ def _lookup(grid: np.ndarray, place: np.ndarray) -> np.ndarray:
     return cv2.remap(grid, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def packed(place: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flat numbers of the seen pixels (P,) and their places as a picture 256 wide, (rows, 256, 2), padded, for cv2.remap."""
-    hit = np.flatnonzero(mask)
-    seen = place.reshape(-1, 2)[hit]
-    padded = np.zeros((-(-len(hit) // 256) * 256, 2), np.float32)
-    padded[: len(hit)] = seen
-    return hit, padded.reshape(-1, 256, 2)
+def packed(place: np.ndarray) -> np.ndarray:
+    """Places (P, 2) as a padded picture (rows, 256, 2), as cv2.remap limits the length of a side."""
+    padded = np.zeros((-(-len(place) // 256) * 256, 2), np.float32)
+    padded[: len(place)] = place
+    return padded.reshape(-1, 256, 2)
 
 
 def _draw_head(
     canvas: np.ndarray, one: HeadParameters, rest: np.ndarray, posed: np.ndarray,
     to_pixels: Callable[[np.ndarray], np.ndarray], flat: np.ndarray, offset: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """Paint head, neck and shoulders on the canvas; returns nearness (h, w) in mm, -1e9 where there is none."""
+    """Paint head, neck and shoulders on the canvas; returns nearness (h * w,) in mm, -1e9 where there is none."""
     size, xyz = canvas.shape[:2], to_pixels(flat)
     triangles, base = raster.grid_triangles(surface.ROWS, surface.COLUMNS)
-    place, mask = raster.rasterise(xyz, triangles, base, size)
-    hit, at = packed(place, mask)
-    near = np.full(mask.size, -1e9, np.float32)
+    hit, place = raster.rasterise(xyz, triangles, base, size)
+    near = np.full(size[0] * size[1], -1e9, np.float32)
     if len(hit) == 0:
-        return near.reshape(size)
+        return near
+    at = packed(place)
     grid = posed.reshape(surface.ROWS, surface.COLUMNS, 3)
     light = _lookup(paint.light_map(grid, one.light[0]), at).reshape(-1, 4)[: len(hit)]
     near[hit] = _lookup(np.ascontiguousarray(grid[..., 2]), at).ravel()[: len(hit)]
@@ -128,10 +126,10 @@ def _draw_head(
     grain = cv2.remap(texture.noise(), at * 11 + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     grain = grain.reshape(-1, 4)[: len(hit)]
     rows = np.stack([hit % size[1], hit // size[1]], -1)
-    seen = paint.Seen(rows, at.reshape(-1, 2)[: len(hit)], masks, grain, light)
+    seen = paint.Seen(rows, place, masks, grain, light)
     canvas.reshape(-1, 4)[hit, :3] = paint.skin(one, seen, paint.eyes(one, rest, to_pixels), paint.mouth_gap(rest))
     canvas.reshape(-1, 4)[hit, 3] = 1.0
-    return near.reshape(size)
+    return near
 
 
 def _draw_hair(
@@ -143,17 +141,14 @@ def _draw_hair(
     grid, flat = locks
     style = hair.style_of(int(one.style[0, 0]))
     triangles, base = raster.grid_triangles(hair.ROWS, surface.COLUMNS)
-    place, mask = raster.rasterise(_to_pixels(flat, box, size[1]), triangles, base, size, back=back)
-    hit, at = packed(place, mask)
+    hit, place = raster.rasterise(_to_pixels(flat, box, size[1]), triangles, base, size, back=back)
+    if near is not None and len(hit):
+        keep = _lookup(np.ascontiguousarray(grid[..., 2]), packed(place)).ravel()[: len(hit)] > near[hit] - 5
+        keep &= _lookup(style.cover, packed(place)).ravel()[: len(hit)] > -2 * style.fray
+        hit, place = hit[keep], place[keep]
     if len(hit) == 0:
         return
-    if near is not None:
-        keep = _lookup(np.ascontiguousarray(grid[..., 2]), at).ravel()[: len(hit)] > near.ravel()[hit] - 5
-        mask.ravel()[hit[~keep]] = False
-        hit, at = packed(place, mask)
-        if len(hit) == 0:
-            return
-    colour, alpha = paint.locks(one, grid, style, at, len(hit), offset, back)
+    colour, alpha = paint.locks(one, grid, style, packed(place), len(hit), offset, back)
     pixels = canvas.reshape(-1, 4)
     under = pixels[hit]
     pixels[hit, :3] = under[:, :3] * (1 - alpha) + colour * alpha

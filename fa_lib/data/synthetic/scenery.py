@@ -15,18 +15,25 @@ HAND, CLOTH_BAND, CARD = 1, 2, 3
 GLASSES, SUNGLASSES = 1, 2
 
 
+def _muted(rng: np.random.Generator, n: int) -> np.ndarray:
+    """n linear colours (n, 3) as surroundings have them: mostly greys, browns and greens, now and then a strong one."""
+    tint = rng.normal(0, 0.13, (n, 1)) * [1.0, 0.1, -1.1] + rng.normal(0, 0.05, (n, 1)) * [-0.6, 1.0, -0.4]
+    strong = (rng.random((n, 1)) < 0.12) * rng.normal(0, 0.4, (n, 3))
+    return np.clip(rng.uniform(0.08, 0.95, (n, 1)) ** 2 * (1 + 1.6 * tint + strong), 0.003, 1)
+
+
 def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.ndarray:
     """A linear picture (size, size, 3) float32 behind the head: gradient, blurred blobs, a room's planes, or clutter."""
     kind = int(one.style[0, 3])
     small = 48
-    a, b = rng.uniform(0.02, 0.75, (2, 1)) * rng.uniform(0.6, 1.3, (2, 3))
+    a, b = _muted(rng, 2)
     angle = rng.uniform(0, 2 * np.pi)
     yy, xx = np.mgrid[:small, :small].astype(np.float32) / small - 0.5
     ramp = np.clip(0.5 + xx * np.cos(angle) + yy * np.sin(angle), 0, 1)[..., None]
     picture = (a * ramp + b * (1 - ramp)).astype(np.float32)
     count = (0, 14, 7, 34)[kind]
     for _ in range(count):
-        colour = tuple(float(v) for v in rng.uniform(0.0, 0.9) * rng.uniform(0.5, 1.3, 3))
+        colour = tuple(_muted(rng, 1)[0].tolist())
         x, y = rng.integers(-5, small + 5, 2).tolist()
         w, h = rng.integers(3, 24, 2).tolist()
         if kind == BLOBS:

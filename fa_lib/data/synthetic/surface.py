@@ -12,11 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 
-CROWN, CHIN = -118.0, 113.0  # mm above and below the eye line
-THETA = np.concatenate(
-    [np.linspace(-180, -110, 6)[:-1], np.linspace(-110, -50, 11)[:-1], np.linspace(-50, 50, 41)]
-    + [np.linspace(50, 110, 11)[1:], np.linspace(110, 180, 6)[1:]]
-)
+CROWN, CHIN = -114.0, 113.0  # mm above and below the eye line
+_SIDE = np.concatenate([np.linspace(50, 86, 8)[1:], np.linspace(88.5, 108, 8), np.linspace(115, 180, 5)])
+THETA = np.concatenate([-_SIDE[::-1], np.linspace(-50, 50, 41), _SIDE])
 FACE_Y = np.concatenate([CROWN * np.sin(np.radians(np.linspace(90, 22, 11))), np.linspace(-40, CHIN, 44)])  # mm on the midline
 JAW_ROW = len(FACE_Y) - 1
 NECK_ROW, COLLAR_ROW = JAW_ROW + 5, JAW_ROW + 10
@@ -27,8 +25,8 @@ JAW_EDGE = ((0, 14, 28, 41, 54, 65, 75, 90, 110, 140, 180), (113, 110.5, 103, 92
 
 # Bumps on the smooth head: x, y, height, spread x, spread y (mm); each is mirrored to the other side where x is not 0.
 BUMPS = (
-    (0, -20, 2.5, 10, 9), (26, -19, 4.5, 17, 6), (44, -15, 2.5, 9, 8),  # brow ridge
-    (17, 3, -9.5, 7, 9), (33, -1, -6.5, 16, 8), (46, 2, -2.5, 8, 8), (31, 1, 3.6, 9, 6.5),  # socket, ball of the eye
+    (0, -20, 2.5, 10, 9), (26, -19, 3.4, 17, 7), (44, -15, 2.5, 9, 8),  # brow ridge
+    (17.5, 3, -7.0, 6.5, 9), (33, -1, -5.2, 16, 9), (46, 2, -2.5, 8, 8), (31, 0.5, 2.6, 9.5, 7),  # socket, ball of the eye
     (46, 27, 4.5, 15, 11), (36, 62, 1.5, 14, 16),  # cheek bone, cheek
     (0, 62, 6.5, 27, 19), (0, 58.5, 2.0, 14, 4.5), (5, 58.5, 1.2, 4, 3), (0, 76.5, 4.5, 14, 5), (0, 68, -1.5, 22, 2.5),  # lips
     (28, 67, -2.5, 5, 6), (0, 53, -1.6, 3, 5), (0, 88, -3.8, 16, 5), (0, 104, 7.5, 16, 9), (24, 56, -1.2, 4, 9),  # chin
@@ -36,11 +34,11 @@ BUMPS = (
 )  # fmt: skip
 NOSE_Y = (-30, -16, -6, 2, 12, 22, 30, 36, 40, 44, 47, 51, 58)
 NOSE_HEIGHT = (0, 1.0, 3.5, 6, 11, 17.5, 23.5, 26.5, 24, 15, 7, 2, 0)
-NOSE_WIDTH = (9, 8, 6.5, 6, 6.6, 7.6, 8.8, 9.4, 9, 8, 7, 6, 6)
+NOSE_WIDTH = (12, 10, 8.5, 8, 8.4, 9.2, 9.8, 10, 9.6, 8.5, 7.5, 7, 7)
 
 
 def row_of(y: np.ndarray | float) -> np.ndarray:
-    """Row (a fraction is fine) at which the midline reaches y mm. `row_of(-118.0)` is 0, the crown."""
+    """Row (a fraction is fine) at which the midline reaches y mm. `row_of(-114.0)` is 0, the crown."""
     return np.interp(y, FACE_Y, np.arange(len(FACE_Y)))
 
 
@@ -80,7 +78,18 @@ def _features(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     kernel = np.hanning(21) / np.hanning(21).sum()
     ridge, width = (np.convolve(np.interp(fine, NOSE_Y, v), kernel, "same") for v in (NOSE_HEIGHT, NOSE_WIDTH))
     h, w = np.interp(y, fine, ridge, 0, 0), np.interp(y, fine, width, 9, 6)
-    return height + h * np.exp(-np.abs(x / np.maximum(w, 3)) ** 2.2)
+    return height + h * np.exp(-np.abs(x / np.maximum(w, 3)) ** 2.0)
+
+
+def _ears(face: np.ndarray) -> np.ndarray:
+    """Flaps that stand out at the sides of the rows of the face: displacement (rows, C, 3) mm."""
+    theta = THETA[None]
+    y = (face[..., 1] - 9) / np.where(face[..., 1] < 9, 27, 30)  # an egg about 9 mm below the eye line
+    lean = np.abs(theta) - 98 - 3.0 * y
+    height = np.sqrt(np.clip(1 - y * y, 0, 1))
+    out = height * np.interp(lean, (-9, -5.5, 2, 6, 9.5), (0, 2.5, 15, 13, 0))
+    behind = height * np.interp(lean, (-9, -3, 4, 9.5), (0, 0, 7, 4))
+    return np.stack([np.sign(theta) * out, 0 * out, -behind], -1)
 
 
 @lru_cache(maxsize=1)
@@ -90,20 +99,21 @@ def mean_head() -> np.ndarray:
     front = np.clip(face[..., 2] / 30, 0, 1)
     face[..., 2] += _features(face[..., 0], face[..., 1]) * front * front * (3 - 2 * front)
     sin, cos = np.sin(np.radians(THETA)), np.cos(np.radians(THETA))
+    face += _ears(face)
     side = np.abs(sin) ** 1.5
     back = np.clip(-cos, 0, 1)
     rings = [
-        np.stack([52 * sin, 133 - 30 * side - 52 * back, -16 + 51 * cos], -1),
-        np.stack([54 * sin, 176 - 18 * side - 34 * back, -20 + 50 * cos], -1),
-        np.stack([82 * sin, 198 - 18 * side - 20 * back, -20 + 58 * cos], -1),
-        np.stack([150 * sin, 222 - 12 * side, -22 + 76 * cos], -1),
-        np.stack([205 * sin, 262 - 6 * side, -22 + 92 * cos], -1),
-        np.stack([222 * sin, 420 + 0 * sin, -22 + 112 * cos], -1),
+        np.stack([56 * sin, 121 - 22 * side - 46 * back, -14 + 48 * cos], -1),
+        np.stack([57 * sin, 166 - 18 * side - 30 * back, -20 + 48 * cos], -1),
+        np.stack([86 * sin, 186 - 18 * side - 18 * back, -20 + 58 * cos], -1),
+        np.stack([158 * sin, 210 - 12 * side, -22 + 78 * cos], -1),
+        np.stack([212 * sin, 250 - 6 * side, -22 + 94 * cos], -1),
+        np.stack([230 * sin, 420 + 0 * sin, -22 + 114 * cos], -1),
     ]
     below = [face]
     jaw = face[-1]
     for s in np.linspace(0, 1, 6)[1:]:
-        sag = np.array([0.0, 5.0, 0.0]) * np.sin(np.pi * s)
+        sag = np.array([0.0, 3.0, 0.0]) * np.sin(np.pi * s)
         below.append((jaw + (rings[0] - jaw) * s + sag * np.clip(cos, 0, 1)[:, None])[None])
     for a, b, n in zip(rings[:-1], rings[1:], (5, 2, 2, 1, 1), strict=True):
         below.append(a + (b - a) * (np.arange(1, n + 1) / n)[:, None, None])

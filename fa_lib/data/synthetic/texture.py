@@ -81,8 +81,20 @@ def _shade(k: int, x: np.ndarray, y: np.ndarray, row: np.ndarray) -> np.ndarray:
     dark = np.maximum(dark, 0.22 * _spot(x, y, (0, 87), (11, 3.2)) * (np.abs(x) < 500))
     dark = np.maximum(dark, 0.14 * _spot(x, y, (0, 53), (2.2, 4)))
     dark = np.maximum(dark, 0.22 * _spot(x, y, (19, -5), (5, 7)))
-    under = np.interp(row, (surface.JAW_ROW - 0.5, surface.JAW_ROW + 3, surface.NECK_ROW + 1, surface.COLLAR_ROW), (0, 0.5, 0.5, 0.1))
-    return (1 - np.maximum(dark, under)).astype(np.float32)
+    under = np.interp(row, (surface.JAW_ROW - 0.3, surface.JAW_ROW + 1.2, surface.NECK_ROW + 1, surface.COLLAR_ROW), (0, 0.5, 0.48, 0.1))
+    return (1 - np.maximum(np.maximum(dark, under), _ear_hollows(k))).astype(np.float32)
+
+
+def _ear_hollows(k: int) -> np.ndarray:
+    """Darkening inside and behind the ears."""
+    h, w = _texel_shape(k)
+    theta = np.abs(np.interp(np.arange(w) / k, np.arange(surface.COLUMNS), surface.THETA))[None]
+    y = np.interp(np.arange(h) / k, np.arange(len(surface.FACE_Y)), surface.FACE_Y)[:, None] / surface.CHIN * 36
+    y = np.where(y < 0, y * surface.CHIN / 36, y) - 8
+    bowl = 0.5 * np.exp(-0.5 * (((theta - 96.0) / 2.2) ** 2 + (y / 9) ** 2))
+    rim = 0.35 * np.exp(-0.5 * (((theta - 98.5 - 0.1 * y) / 1.0) ** 2)) * np.exp(-((y / 18) ** 4))
+    back = 0.45 * np.exp(-0.5 * ((theta - 109) / 3.5) ** 2) * np.exp(-((y / 30) ** 4))
+    return np.maximum(np.maximum(bowl, rim), back).astype(np.float32)
 
 
 def _mouth_depth(k: int) -> np.ndarray:
