@@ -27,8 +27,8 @@ test-notebooks: $(STAMP)  ## the notebooks as committed: every cell runs, checke
 test-smoke: $(STAMP)  ## the notebooks at profile smoke through papermill, then again: the same output twice
 	$(PYTEST) tests/notebooks/test_papermill.py
 
-lab: $(STAMP)  ## JupyterLab on the notebooks
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir=. notebooks
+lab: $(STAMP)  ## JupyterLab on the notebooks; ARGS=--no-browser on a server
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir=. $(ARGS) notebooks
 
 lock: $(BIN)/uv  ## requirements/*.in -> lock.txt, bootstrap.txt, headless.txt (versions and hashes)
 	$(LOCK) -o requirements/lock.txt requirements/requirements.in
