@@ -51,6 +51,18 @@ def draw(
     return amplitude * lines[:, :, 1, :, None] * lines[:, :, 0, None, :]
 
 
+def with_mass(logits: Tensor, mass: float) -> Tensor:
+    """Maps (B, K, H, W) of any sign -> heatmaps that are nowhere negative and sum to `mass`: a softmax over the cells.
+
+    Equation 9 of paper 1 divides by the sum of a map, which must then be positive; the paper does not say how its network
+    ensures that. The Gaussians of its equation 10 have the mass pi sigma^2, at an amplitude of 1.
+
+    >>> with_mass(torch.zeros(1, 1, 2, 2), mass=2.0)[0, 0].tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    return mass * logits.float().flatten(2).softmax(-1).view_as(logits)
+
+
 def decode(heatmaps: Tensor, method: Method = "local", threshold: float = 0.2, radius: int = 4, window: int = 9) -> Tensor:
     """Landmarks (B, K, 2) in heatmap pixels (x, y), read from heatmaps (B, K, H, W).
 

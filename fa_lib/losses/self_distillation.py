@@ -81,24 +81,29 @@ def self_distillation(
     affine: Affine | None = None,
     w_elt: float = 1.0,
     w_sct: float = 1.0,
+    unit: float = 1.0,
     distance: Distance = face_l2,
 ) -> dict[str, Tensor]:
     """The whole loss: fit + w_elt * elt + w_sct * sct (equation 5 with ground truth, equation 8 with a teacher's output).
 
     Args: `target` (B, K, 2), the annotation l or the teacher's f_{i-1}(I); `reference` (B, K, 2), whose size is kept: the
-    annotation, or f_0(I) in every self-distillation; `affine`, the T of equation 1. A term without its input, or with
-    weight 0, is left out, at no cost.
+    annotation, or f_0(I) in every self-distillation; `affine`, the T of equation 1; `unit`, what one pixel of the input
+    counts (256 / size makes it pixels of a 256-pixel crop). A term without its input, or with weight 0, is left out, at no cost.
 
     Returns the parts "fit", "elt", "sct" (those used) and "total".
 
     Differs from the paper: it writes SCT with the annotation at first and with f_0 later; both are `reference` here.
     """
-    parts = {"fit": distance(pred, target)}
+
+    def in_units(one: Tensor, other: Tensor) -> Tensor:
+        return distance(one * unit, other * unit)
+
+    parts = {"fit": in_units(pred, target)}
     total = parts["fit"]
     if affine is not None and w_elt:
-        parts["elt"] = elt(model, images, pred, affine, distance=distance)
+        parts["elt"] = elt(model, images, pred, affine, distance=in_units)
         total = total + w_elt * parts["elt"]
     if reference is not None and w_sct:
-        parts["sct"] = sct(pred, reference)
+        parts["sct"] = sct(pred * unit, reference * unit)
         total = total + w_sct * parts["sct"]
     return {**parts, "total": total}

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fa_lib.heatmaps import with_mass
 from fa_lib.models import standardise
 
 
@@ -73,14 +74,24 @@ class FAN(nn.Module):
     """Pictures (B, 3, H, H) -> one list entry (B, K, H / stride, H / stride) a stack; heatmaps with peaks near 1.
 
     `width` features (256 in the paper), `stride` 4 as published or 2 (no pooling after the stem), for small pictures.
+    With `mass`, each map is a softmax over its cells that sums to `mass` (see heatmaps.with_mass); else as convolved.
     Differs from the paper: paper 1 says that its heatmaps are as large as the input; FAN's are a quarter, and so are these.
 
     >>> sum(p.numel() for p in FAN(stacks=1).parameters())
     6249668
     """
 
-    def __init__(self, stacks: int = 2, landmarks: int = 68, width: int = 256, stride: int = 4, depth: int = 4) -> None:
+    def __init__(
+        self,
+        stacks: int = 2,
+        landmarks: int = 68,
+        width: int = 256,
+        stride: int = 4,
+        depth: int = 4,
+        mass: float | None = None,
+    ) -> None:
         super().__init__()
+        self.mass = mass
         self.stem = nn.Sequential(
             nn.Conv2d(3, width // 4, 7, stride=2, padding=3),
             nn.BatchNorm2d(width // 4),
@@ -97,5 +108,5 @@ class FAN(nn.Module):
         outputs = []
         for stack in self.stacks:
             maps, x = stack(x)
-            outputs.append(maps)
+            outputs.append(maps if self.mass is None else with_mass(maps, self.mass))
         return outputs

@@ -1,0 +1,224 @@
+"""Runs: what was trained, with which settings, from which code. `get` loads a run, or trains it where it is missing.
+
+A run's folder, runs/<paper>/<row>/<dataset>/<profile>/s<seed>-<hash>/, holds config.json, log.csv, model.safetensors,
+predictions.npz and provenance.json. It appears when all of it is there; until then the checkpoint lies in a folder whose name
+starts with a dot. Two processes that ask for one run train it once.
+"""
+
+import ast
+import dataclasses
+import datetime
+import hashlib
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from torch import nn
+
+from fa_lib import storage
+from fa_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How large everything is. `recorded` profiles are committed under figures/; `smoke` results are watermarked."""
+
+    name: str
+    size: int
+    train_faces: int | None
+    test_faces: int | None
+    clips: int
+    frames: int
+    seeds: tuple[int, ...]
+    recorded: bool = False
+
+
+PROFILES = {
+    p.name: p
+    for p in (
+        Profile("smoke", 64, train_faces=24, test_faces=16, clips=1, frames=6, seeds=(0, 1)),
+        Profile("quick", 64, train_faces=600, test_faces=300, clips=3, frames=50, seeds=(0, 1)),
+        Profile("desk", 128, train_faces=2000, test_faces=689, clips=4, frames=100, seeds=(0, 1, 2), recorded=True),
+        Profile("full", 256, train_faces=3148, test_faces=689, clips=8, frames=150, seeds=(0, 1, 2), recorded=True),
+        Profile("paper", 256, train_faces=3148, test_faces=689, clips=16, frames=250, seeds=(0, 1, 2, 3, 4), recorded=True),
+    )
+}
+
+
+class Config(Protocol):
+    """What a paper's run needs to know: a frozen dataclass that can train itself."""
+
+    def build(self) -> nn.Module:
+        """The untrained network, in the shape that the saved weights have."""
+
+    def train(self, run: "Run", folder: Path) -> tuple[nn.Module, pd.DataFrame, dict[str, np.ndarray]]:
+        """The trained network, its log, and its predictions by name. `folder` is for checkpoints."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: paper, row of its tables, data set, profile, seed, and everything else in `config`."""
+
+    paper: str
+    row: str
+    dataset: str
+    profile: str
+    seed: int
+    config: Any
+
+    @property
+    def id(self) -> str:
+        """The name users give: paper/row/dataset/profile/seed."""
+        return f"{self.paper}/{self.row}/{self.dataset.replace('/', '-')}/{self.profile}/{self.seed}"
+
+    @cached_property
+    def hash(self) -> str:
+        """Eight letters that change with any setting, including those of the runs this one starts from."""
+        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()[:8]
+
+    def describe(self) -> dict:
+        """The configuration as plain data; a run it depends on stands as its id and hash."""
+        return {"id": self.id, "config": _plain(self.config)}
+
+    @property
+    def folder(self) -> Path:
+        """Where the finished run lies."""
+        return storage.runs_folder() / Path(self.id).parent / f"s{self.seed}-{self.hash}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Run):
+        return f"{value.id}-{value.hash}"
+    if dataclasses.is_dataclass(value):
+        # fields without comparison (where the data lie on this machine) are no part of what was computed
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare}
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run, read from its folder."""
+
+    run: Run
+    folder: Path
+
+    def network(self) -> nn.Module:
+        """The trained network, in evaluation mode, on the CPU."""
+        from safetensors.torch import load_model
+
+        net = self.run.config.build()
+        load_model(net, self.folder / "model.safetensors")
+        return net.eval()
+
+    @cached_property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """Landmarks (N, K, 2) by name of the test set."""
+        with np.load(self.folder / "predictions.npz", allow_pickle=False) as archive:
+            return dict(archive)
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """One row an epoch."""
+        return pd.read_csv(self.folder / "log.csv")
+
+    @property
+    def provenance(self) -> dict:
+        """Commit, code, device, duration and date of the training."""
+        return json.loads((self.folder / "provenance.json").read_text())
+
+
+def get(run: Run) -> Trained:
+    """The finished run: loaded, or trained first (or waited for, while another process trains it)."""
+    if not run.folder.exists():
+        with storage.disk_errors(str(run.folder)):
+            run.folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(run.folder.parent / f".{run.folder.name}.lock"):
+                if not run.folder.exists():
+                    _train(run)
+    return Trained(run, run.folder)
+
+
+def _train(run: Run) -> None:
+    from safetensors.torch import save_model
+
+    part = run.folder.parent / f".{run.folder.name}.part"
+    part.mkdir(exist_ok=True)
+    begin = time.monotonic()
+    net, log, predictions = run.config.train(run, part)
+    where = next(net.parameters()).device
+    save_model(net.cpu().to(memory_format=torch.contiguous_format), part / "model.safetensors")
+    log.to_csv(part / "log.csv", index=False)
+    np.savez(part / "predictions.npz", **predictions)
+    storage.write_json(part / "config.json", run.describe())
+    seconds = max(time.monotonic() - begin, float(log["seconds"].sum()))  # a resumed run counts its first part, too
+    storage.write_json(part / "provenance.json", {**provenance(where), "id": run.id, "hash": run.hash, "seconds": round(seconds, 1)})
+    (part / "checkpoint.pt").unlink(missing_ok=True)
+    part.rename(run.folder)
+
+
+def provenance(where: torch.device | str = "cpu") -> dict:
+    """Where a number comes from: commit, hash of the code that computes, versions, device, date."""
+    gpu = torch.device(where).type == "cuda"
+    return {
+        "commit": _commit(),
+        "code": code_hash(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads",
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(storage.PROJECT)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True).stdout
+        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"  # not a checkout, or no git: the code hash still says which code it was
+    return commit.strip() + ("+changes" if dirty.strip() else "")
+
+
+COMPUTING = ("geometry", "heatmaps", "landmarks", "data/augment", "data/faces", "models", "losses", "training")
+
+
+@cache
+def code_hash() -> str:
+    """Hash of the code that decides results. Comments, docstrings and layout do not count; a loss's arithmetic does."""
+    package = storage.PROJECT / "fa_lib"
+    digest = hashlib.sha256()
+    files = [file for name in COMPUTING for file in (package / f"{name}.py", *sorted((package / name).glob("*.py")))]
+    for file in [*files, *sorted((package / "papers").glob("*_training.py"))]:
+        if file.exists():
+            digest.update(_meaning(file).encode())
+    return digest.hexdigest()[:12]
+
+
+def _meaning(file: Path) -> str:
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            body[0].value.value = None  # a docstring
+    return ast.dump(tree)
+
+
+def stored(paper: str | None = None) -> Iterator[dict]:
+    """Provenance of every finished run in the store, with `folder` and `stale` (its code has changed since)."""
+    root = storage.runs_folder()
+    for file in sorted(root.glob(f"{paper or '*'}/*/*/*/s*/provenance.json")):
+        try:
+            content = json.loads(file.read_text())
+        except ValueError as error:
+            raise InputError(f"{file} is not readable JSON ({error}); remove its folder and the run is trained again") from error
+        yield {**content, "folder": str(file.parent), "stale": content["code"] != code_hash()}
