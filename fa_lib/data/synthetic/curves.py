@@ -1,7 +1,8 @@
 """Feature curves of the face and the 68 landmarks on them, as places (column, row) on the skin.
 
-Every drawn feature (lids, lips, brows) and every landmark is taken from these curves, so that points sit on features in every
-pose. A curve is continuous: `curve("outer_lip", 0.25)` gives any point of it, which is what other point schemes need.
+Every drawn feature (lids, lips, brows) and every landmark is taken from these curves, so that points sit on features
+in every pose. A curve is continuous: `curve("outer_lip", 0.25)` gives any point of it, which is what other point
+schemes need.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def frontal_points() -> np.ndarray:
 def _spline(knots: np.ndarray, closed: bool, each: int = 12) -> np.ndarray:
     """Catmull-Rom curve through the knots, `each` points a segment; the knots stay exactly on it."""
     n = len(knots)
-    padded = np.concatenate([knots[-1:], knots, knots[:2]] if closed else [2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
+    padded = np.concatenate(
+        [knots[-1:], knots, knots[:2]] if closed else [2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]]
+    )
     t = (np.arange(each) / each)[:, None]
     parts = []
     for i in range(n if closed else n - 1):
@@ -94,7 +97,8 @@ def inner_places() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def jaw_places() -> np.ndarray:
-    """For each jaw point the line of places it may slide along, from inside the face to its anchor: (17, JAW_SAMPLES, 2)."""
+    """For each jaw point the line of places it may slide along, from inside the face to its anchor: (17, JAW_SAMPLES,
+    2)."""
     half = np.array(_JAW, float)
     theta = np.concatenate([-half[:, 0], half[-2::-1, 0]])
     row = surface.row_of(np.concatenate([half[:, 1], half[-2::-1, 1]]))

@@ -1,8 +1,8 @@
 """Identity and expression of the head: linear fields of displacement, smooth over the skin.
 
-Each field moves a few control places (landmarks, midpoints of the feature curves, anchors) by given millimetres; a radial
-interpolant carries the movement to the whole grid. A coefficient of 1 is about one standard deviation of people for identity,
-and a full movement (eyes shut, a broad smile) for expression.
+Each field moves a few control places (landmarks, midpoints of the feature curves, anchors) by given millimetres; a
+radial interpolant carries the movement to the whole grid. A coefficient of 1 is about one standard deviation of people
+for identity, and a full movement (eyes shut, a broad smile) for expression.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ EXPRESSION: dict[str, tuple[Move, ...]] = {
     "brow_furrow": (((20, 21, 22, 23), (-2.2, 3.6, 1.0)), ((19, 24), (-1.0, 1.5, 0)), ((39, 42), (0, 0.4, 0))),
     "brow_sad": (((21, 22), (-1.0, -4.0, 0)), ((20, 23), (-0.5, -2.0, 0)), ((17, 18, 25, 26), (0, 1.5, 0))),
     "sneer": (((31, 35), (1.0, -2.5, 1.0)), ((49, 50, 52, 53), (0, -2.5, 0)), ((61, 62, 63), (0, -1.8, 0))),
-    "lip_lift": (((50, 51, 52, 61, 62, 63), (0, -2.4, 0)), ((49, 53), (0, -1.2, 0)), ((56, 57, 58, 65, 66, 67), (0, 2.4, 0))),
+    "lip_lift": (
+        ((50, 51, 52, 61, 62, 63), (0, -2.4, 0)), ((49, 53), (0, -1.2, 0)), ((56, 57, 58, 65, 66, 67), (0, 2.4, 0)),
+    ),
 }  # fmt: skip
 SPECIAL = ("jaw_open", "lips_close", "left_eye_close", "right_eye_close", "mouth_side", "brow_side")
 RANDOM_FIELDS = 6
@@ -95,7 +97,18 @@ def _controls() -> tuple[np.ndarray, np.ndarray]:
             add(curves.surface_curves()[name][12 * k + 6], knots[k : k + 2], (0.5, 0.5))
     for number, (x, y) in ((100, (-46, 30)), (101, (46, 30)), (102, (-44, 66)), (103, (44, 66))):
         add(surface.locate(np.array([x, y], float)), (number,), (1.0,))
-    still = [(0, -52), (35, -48), (62, -35), (0, -90), (60, -85), (110, 0), (110, 25), (150, -20), (175, 10), (100, -60)]
+    still = [
+        (0, -52),
+        (35, -48),
+        (62, -35),
+        (0, -90),
+        (60, -85),
+        (110, 0),
+        (110, 25),
+        (150, -20),
+        (175, 10),
+        (100, -60),
+    ]
     for theta, y in [(side * t, y) for t, y in still for side in (-1, 1)]:
         add(np.array([surface.column_of(theta), surface.row_of(y)]))
     for theta in (-150, -90, -45, 0, 45, 90, 150):
@@ -121,7 +134,11 @@ def _interpolant() -> np.ndarray:
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return -np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1) + 3.0**2)
 
-    spread = kernel(_metric(grid), at) @ np.linalg.inv(kernel(at, at) - 0.02 * np.eye(len(at)))
+    spread = kernel(_metric(grid), at) @ np.linalg.inv(kernel(at, at) - 0.001 * np.eye(len(at)))
+    # Between vertices the grid is read bilinearly, which flattens narrow movements: undo that at the controls.
+    index, weight = surface.corners(_controls()[0])
+    response = (spread[index] * weight[..., None]).sum(1)
+    spread = spread @ np.linalg.solve(response.T @ response + 0.02 * np.eye(len(at)), response.T)
     fade = np.interp(np.arange(surface.ROWS), (surface.NECK_ROW - 1, surface.NECK_ROW + 1), (1, 0))
     return spread * np.repeat(fade, surface.COLUMNS)[:, None]
 
@@ -184,7 +201,12 @@ def _whole() -> list[np.ndarray]:
     zero = 0 * head[..., 0]
     down = np.clip(head[..., 1], 0, None) * 0.04
     up = -np.clip(-30 - head[..., 1], 0, None) * 0.09
-    fields = [(0.038 * head[..., 0], zero, zero), (zero, down, zero), (zero, up, zero), (zero, zero, 0.04 * head[..., 2])]
+    fields = [
+        (0.038 * head[..., 0], zero, zero),
+        (zero, down, zero),
+        (zero, up, zero),
+        (zero, zero, 0.04 * head[..., 2]),
+    ]
     return [(np.stack(f, -1) * part[..., None]).reshape(-1, 3) for f in fields]
 
 

@@ -1,7 +1,8 @@
 """Parameters of a head, how to draw people at random, and the posed surface with its 68 landmarks.
 
-Frame: millimetres, x to picture-right, y down, z towards the camera. Yaw > 0 turns the nose to picture-right, pitch > 0 looks
-down, roll > 0 turns clockwise in the picture; the head turns about the neck and the shoulders follow only a little.
+Frame: millimetres, x to picture-right, y down, z towards the camera. Yaw > 0 turns the nose to picture-right, pitch >
+0 looks down, roll > 0 turns clockwise in the picture; the head turns about the neck and the shoulders follow only a
+little.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class HeadParameters:
     detail: np.ndarray  # (N, 6) freckles, blush, beard, age lines, shine, pupil size; each 0..1
     style: np.ndarray  # (N, 4) int: hair, glasses, occluder, background
     light: np.ndarray  # (N, 8) key azimuth and elevation (degrees), key RGB, ambient RGB
-    camera: np.ndarray  # (N, 8) blur (per cent of the picture), motion blur (same), its angle, noise, JPEG quality, gain RGB
+    camera: (
+        np.ndarray
+    )  # (N, 8) blur (per cent of the picture), motion blur (same), its angle, noise, JPEG quality, gain RGB
     seed: np.ndarray  # (N,) int64, seeds textures, hair strands and background
 
     def __len__(self) -> int:
@@ -50,7 +53,9 @@ class HeadParameters:
 
 def join(parts: list[HeadParameters]) -> HeadParameters:
     """One batch from several."""
-    return HeadParameters(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(HeadParameters)})
+    return HeadParameters(
+        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(HeadParameters)}
+    )
 
 
 def rotations(pose: np.ndarray) -> np.ndarray:
@@ -69,7 +74,8 @@ def rotations(pose: np.ndarray) -> np.ndarray:
 
 
 def rest_surface(parameters: HeadParameters) -> np.ndarray:
-    """The heads with their identity and expression, not yet turned: (N, V, 3) mm, V = surface.ROWS * surface.COLUMNS."""
+    """The heads with their identity and expression, not yet turned: (N, V, 3) mm, V = surface.ROWS *
+    surface.COLUMNS."""
     identity, expression = deform.bases()
     moved = parameters.identity.astype(np.float32) @ identity + parameters.expression.astype(np.float32) @ expression
     return surface.mean_head().reshape(1, -1, 3) + moved.reshape(len(parameters), -1, 3)
@@ -78,16 +84,17 @@ def rest_surface(parameters: HeadParameters) -> np.ndarray:
 def turn(points: np.ndarray, pose: np.ndarray, follow: np.ndarray | float = 1.0) -> np.ndarray:
     """Points (N, P, 3) turned by pose (N, 3); where `follow` (P,) is below 1 they follow the head only in part."""
     away = points - PIVOT
-    head = np.einsum("nij,npj->npi", rotations(pose), away)
+    head = away @ np.swapaxes(rotations(pose), 1, 2)
     if np.ndim(follow) == 0:
         return head + PIVOT
-    body = np.einsum("nij,npj->npi", rotations(pose * np.array([0.25, 0.1, 0.3])), away)
+    body = away @ np.swapaxes(rotations(pose * np.array([0.25, 0.1, 0.3])), 1, 2)
     part = np.asarray(follow, np.float32)[None, :, None]
     return part * head + (1 - part) * body + PIVOT
 
 
 def project(points: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Perspective picture of points (N, P, 3): x, y in mm on a plane through the middle of the head, z kept as nearness."""
+    """Perspective picture of points (N, P, 3): x, y in mm on a plane through the middle of the head, z kept as
+    nearness."""
     scale = distance[:, None].astype(np.float32) / np.maximum(distance[:, None] - points[..., 2], 50.0)
     return np.stack([points[..., 0] * scale, points[..., 1] * scale, points[..., 2]], -1).astype(np.float32)
 
@@ -101,24 +108,23 @@ def read(points: np.ndarray, place: np.ndarray) -> np.ndarray:
 def landmarks(projected: np.ndarray) -> np.ndarray:
     """The 68 landmarks (N, 68, 2), mm, of projected surfaces (N, V, 3).
 
-    The 51 inner points are fixed places on the skin. Each jaw point slides along its line over the cheek to the place that
-    stands out most, as people mark it: on the side that faces away this is the visible outline, on the near side the jaw.
+    The 51 inner points are fixed places on the skin. Each jaw point lies at the outer end of its line over the cheek, or,
+    where the skin there is turned away from the camera, at the place where the line passes the visible outline.
     """
     inner = read(projected[..., :2], curves.inner_places())
-    lines = read(projected[..., :2], curves.jaw_places())  # (N, 17, S, 2)
-    anchor = lines[:, :, -1]
-    ahead = np.concatenate([anchor[:, 1:], anchor[:, -1:]], 1) - np.concatenate([anchor[:, :1], anchor[:, :-1]], 1)
-    out = np.stack([-ahead[..., 1], ahead[..., 0]], -1)  # the walk 0 -> 16 is anticlockwise on the screen (y down)
-    out = out / np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-6)
-    reach = (lines * out[:, :, None]).sum(-1)
-    best = reach.argmax(-1)[..., None]
-    last = reach.shape[-1] - 1
-    a, b, c = (np.take_along_axis(reach, np.clip(best + d, 0, last), -1) for d in (-1, 0, 1))
-    bend = np.where((best > 0) & (best < last), np.minimum(a - 2 * b + c, -1e-6), -1e9)
-    at = np.clip(best + 0.5 * (a - c) / bend, 0, last - 1e-4)
-    low = np.floor(at).astype(np.int64)
-    part = (at - low)[..., None]
-    p, q = (np.take_along_axis(lines, (low + d)[..., None], 2) for d in (0, 1))
+    places = curves.jaw_places()
+    lines = read(projected[..., :2], places)  # (N, 17, S, 2)
+    across, down = (
+        read(projected[..., :2], places + step) - read(projected[..., :2], places - step)
+        for step in (np.array([0.5, 0.0]), np.array([0.0, 0.5]))
+    )
+    facing = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]  # area of a cell in the picture
+    last = facing.shape[-1] - 1
+    best = last - (facing > 0)[..., ::-1].argmax(-1)[..., None]  # the outermost place that faces the camera
+    best = np.where((facing > 0).any(-1, keepdims=True), best, 0)
+    a, b = (np.take_along_axis(facing, np.minimum(best + d, last), -1) for d in (0, 1))
+    part = np.where(best < last, np.clip(a / np.maximum(a - b, 1e-9), 0, 1), 0)[..., None]
+    p, q = (np.take_along_axis(lines, np.minimum(best + d, last)[..., None], 2) for d in (0, 1))
     jaw = (p * (1 - part) + q * part)[:, :, 0]
     return np.concatenate([jaw, inner], 1).astype(np.float32)
 

@@ -1,4 +1,5 @@
-"""Imitations of the 300-VW video clips: one person moves, talks and blinks at 25 frames a second before a camera that stays put."""
+"""Imitations of the 300-VW video clips: one person moves, talks and blinks at 25 frames a second before a camera that
+stays put."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numpy as np
 from fa_lib.data.synthetic import deform, head, people
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.data.synthetic.render import render
-from fa_lib.data.synthetic.sets import _smooth, _tangents, face_rng, STRANDS
+from fa_lib.data.synthetic.sets import STRANDS, _smooth, _tangents, face_rng
 from fa_lib.errors import InputError
 
 RATE = 25.0  # frames per second
@@ -23,7 +24,9 @@ class Clip:
 
     images: np.ndarray  # (T, size, size, 3) uint8 RGB
     truth: np.ndarray  # (T, 68, 2) float32, exact
-    landmarks: np.ndarray  # (T, 68, 2) float32, annotation: smooth in time, a little off, as 300-VW's semi-automatic one
+    landmarks: (
+        np.ndarray
+    )  # (T, 68, 2) float32, annotation: smooth in time, a little off, as 300-VW's semi-automatic one
     still: np.ndarray  # (T,) bool, frames in which the face does not move
     name: str
     scenario: int
@@ -56,7 +59,9 @@ def _blinks(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return shut
 
 
-def _script(one: HeadParameters, scenario: int, frames: int, rng: np.random.Generator) -> tuple[HeadParameters, np.ndarray, np.ndarray]:
+def _script(
+    one: HeadParameters, scenario: int, frames: int, rng: np.random.Generator
+) -> tuple[HeadParameters, np.ndarray, np.ndarray]:
     """Parameters of every frame, where the face is (T, 3: x, y in face widths, log size) and the still mask."""
     time, still = _hold(frames)
     long = int(np.ceil(time[-1])) + 3
@@ -69,7 +74,7 @@ def _script(one: HeadParameters, scenario: int, frames: int, rng: np.random.Gene
         return b + 0.5 * part * (c - a + part * (2 * a - 5 * b + 4 * c - d + part * (3 * (b - c) + d - a)))
 
     spread = {1: (7, 4, 3), 2: (11, 6, 5), 3: (26, 10, 9)}[scenario]
-    pose = np.clip(0.5 * one.pose + follow(3, 0.7) * spread, (-62, -28, -40), (62, 30, 40))
+    pose = np.clip(0.5 * one.pose + follow(3, 0.4) * spread, (-62, -28, -40), (62, 30, 40))
     names = deform.EXPRESSION_NAMES
     expression = np.repeat(one.expression, frames, 0) * 0.5
     slow, talk = follow(6, 0.5), follow(3, 3.2)
@@ -81,7 +86,9 @@ def _script(one: HeadParameters, scenario: int, frames: int, rng: np.random.Gene
     expression[:, names.index("brow_raise")] = np.clip(0.4 * slow[:, 2], -0.2, 1)
     shut = np.clip(_blinks(time, rng), 0, 1)
     for side in ("left_eye_close", "right_eye_close"):
-        expression[:, names.index(side)] = np.clip(np.clip(one.expression[0, names.index(side)], -0.3, 0.35) * (1 - shut) + shut, -0.4, 1)
+        expression[:, names.index(side)] = np.clip(
+            np.clip(one.expression[0, names.index(side)], -0.3, 0.35) * (1 - shut) + shut, -0.4, 1
+        )
     gaze = np.clip(one.gaze + 6 * slow[:, 4:6], -22, 22)
     light = np.repeat(one.light, frames, 0)
     if scenario == 2:
@@ -114,7 +121,8 @@ def _blurred(moving: HeadParameters, truth: np.ndarray, size: int) -> HeadParame
 
 
 def follow_by_hand(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A semi-automatic annotation (T, 68, 2): a fixed habit and a slow drift, about 1 % of the inter-ocular distance."""
+    """A semi-automatic annotation (T, 68, 2): a fixed habit and a slow drift, about 1 % of the inter-ocular
+    distance."""
     points = np.asarray(truth, float)
     frames = len(points)
     length = np.linalg.norm(points[:, 45] - points[:, 36], axis=-1).mean()
@@ -126,7 +134,9 @@ def follow_by_hand(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for axis, spread in ((0, 1.3 if jaw else 0.45), (1, 0.5 if jaw else 0.45)):
             drift = _wander(frames, rng, 2, 0.25)
             shapes = _smooth(len(strand), rng, (3,))
-            offset[:, strand, axis] = spread * (0.8 * shapes[0] + 0.4 * drift[:, :1] * shapes[1] + 0.4 * drift[:, 1:] * shapes[2])
+            offset[:, strand, axis] = spread * (
+                0.8 * shapes[0] + 0.4 * drift[:, :1] * shapes[1] + 0.4 * drift[:, 1:] * shapes[2]
+            )
     step = offset / 100 * length
     return (points + step[..., :1] * along + step[..., 1:] * across).astype(np.float32)
 
@@ -134,8 +144,8 @@ def follow_by_hand(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def make_300vw(scenario: int, clips: int, frames: int, size: int, seed: int = 0) -> list[Clip]:
     """Imitations of 300-VW: scenario 1 well lit and mostly frontal, 2 changing light, 3 arbitrary.
 
-    Clip i depends on scenario, frames, seed and i alone. Person, hair, clothes and background stay the same within a clip; the
-    window is about 1.3 times as wide as a face crop. In the middle third of a clip the face holds still.
+    Clip i depends on scenario, frames, seed and i alone. Person, hair, clothes and background stay the same within a
+    clip; the window is about 1.3 times as wide as a face crop. In the middle third of a clip the face holds still.
 
     Raises: InputError for another scenario, or fewer than one clip or frame.
     """

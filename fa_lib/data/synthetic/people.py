@@ -8,11 +8,32 @@ from fa_lib.data.synthetic import deform
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.errors import InputError
 
-SKIN = ((248, 222, 205), (240, 204, 178), (226, 182, 150), (206, 160, 130), (174, 127, 99), (140, 99, 75), (102, 69, 53), (68, 46, 39))
-HAIR = ((22, 18, 18), (42, 28, 22), (78, 50, 34), (122, 86, 54), (186, 148, 96), (128, 58, 30), (120, 118, 116), (200, 198, 194))
+SKIN = (
+    (248, 222, 205),
+    (240, 204, 178),
+    (226, 182, 150),
+    (206, 160, 130),
+    (174, 127, 99),
+    (140, 99, 75),
+    (102, 69, 53),
+    (68, 46, 39),
+)
+HAIR = (
+    (22, 18, 18),
+    (42, 28, 22),
+    (78, 50, 34),
+    (122, 86, 54),
+    (186, 148, 96),
+    (128, 58, 30),
+    (120, 118, 116),
+    (200, 198, 194),
+)
 IRIS = ((60, 36, 20), (92, 60, 32), (110, 92, 50), (84, 112, 84), (86, 120, 150), (120, 134, 144))
 BALD, BUZZ, SHORT, RECEDING, FRINGE, LONG, CURLY, TIED, PARTED, AFRO, SCARF = range(11)
 HAIR_STYLES = 11
+GLASSES, SUNGLASSES = 1, 2  # style[:, 1]
+HAND, COVER, CARD = 1, 2, 3  # style[:, 2], what is before the face
+GRADIENT, BLOBS, ROOM, CLUTTER = range(4)  # style[:, 3], the background
 DIFFICULTIES = ("common", "challenging", "clip")
 
 
@@ -121,8 +142,8 @@ def _style(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
 
 
 def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> HeadParameters:
-    """Draw n heads. `difficulty`: "common", "challenging" (large pose, strong expression, harsh light, things in front, blur)
-    or "clip" (as common, but nothing in front; motion.py sets what moves).
+    """Draw n heads. `difficulty`: "common", "challenging" (large pose, strong expression, harsh light, things in
+    front, blur) or "clip" (as common, but nothing in front; motion.py sets what moves).
 
     Raises: InputError for an unknown difficulty.
     """
@@ -144,4 +165,6 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
         **_colours(n, rng), "detail": detail, "light": _light(n, rng, hard), "camera": _camera(n, rng, hard),
     }  # fmt: skip
     seed = rng.integers(0, 2**31, n)
-    return HeadParameters(**{k: v.astype(np.float32) for k, v in arrays.items()}, style=style.astype(np.int64), seed=seed)
+    return HeadParameters(
+        **{k: v.astype(np.float32) for k, v in arrays.items()}, style=style.astype(np.int64), seed=seed
+    )

@@ -1,6 +1,8 @@
-"""Draws heads: a mesh in perspective, painted layers, light, hair, things in front, a camera. About 100 faces a second and core.
+"""Draws heads: a mesh in perspective, painted layers, light, hair, things in front, a camera. About 100 faces a second
+and core.
 
-The camera looks exactly at a square crop: its edges lie at -0.5 and size - 0.5 of the picture, pixel centres at integers.
+The camera looks exactly at a square crop: its edges lie at -0.5 and size - 0.5 of the picture, pixel centres at
+integers.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ def render(
     images = np.empty((len(parameters), size, size, 3), np.uint8)
     points = np.empty((len(parameters), 68, 2), np.float32)
     if view is not None and np.shape(view) != (len(parameters), 4):
-        raise InputError(f"view has shape {np.shape(view)}; it must be ({len(parameters)}, 4): x0 y0 x1 y1 of each face")
+        raise InputError(
+            f"view has shape {np.shape(view)}; it must be ({len(parameters)}, 4): x0 y0 x1 y1 of each face"
+        )
     for i in range(len(parameters)):
         one = parameters[i : i + 1]
         rest = head.rest_surface(one)
@@ -61,8 +65,8 @@ def _to_pixels(flat: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
 
 
 def _picture(
-    one: HeadParameters, rest: np.ndarray, posed: np.ndarray, flat: np.ndarray, box: np.ndarray, size: int, points: np.ndarray,
-    frame: int,
+    one: HeadParameters, rest: np.ndarray, posed: np.ndarray, flat: np.ndarray, box: np.ndarray, size: int,
+    points: np.ndarray, frame: int,
 ) -> np.ndarray:  # fmt: skip
     """One finished picture (size, size, 3) uint8."""
     rng = np.random.default_rng(int(one.seed[0]))
@@ -89,7 +93,11 @@ def _hair_surface(one: HeadParameters, rest: np.ndarray) -> tuple[np.ndarray, np
     n = hair.ROWS * surface.COLUMNS
     moved = (one.identity[0] @ shape).reshape(-1, 3)[:n]
     start = style.shape.reshape(-1, 3) + moved
-    follow = np.interp(np.arange(hair.ROWS), (surface.row_of(20.0), hair.ROWS), (1.0, 0.55)) if style.long else np.ones(hair.ROWS)
+    follow = (
+        np.interp(np.arange(hair.ROWS), (surface.row_of(20.0), hair.ROWS), (1.0, 0.55))
+        if style.long
+        else np.ones(hair.ROWS)
+    )
     posed = head.turn(start[None], one.pose, np.repeat(follow, surface.COLUMNS).astype(np.float32))
     return posed[0].reshape(hair.ROWS, surface.COLUMNS, 3), head.project(posed, one.distance)[0]
 
@@ -111,19 +119,20 @@ def _draw_head(
 ) -> np.ndarray:  # fmt: skip
     """Paint head, neck and shoulders on the canvas; returns nearness (h * w,) in mm, -1e9 where there is none."""
     size, xyz = canvas.shape[:2], to_pixels(flat)
-    triangles, base = raster.grid_triangles(surface.ROWS, surface.COLUMNS)
-    hit, place = raster.rasterise(xyz, triangles, base, size)
+    hit, place, nearness = raster.rasterise(xyz, (surface.ROWS, surface.COLUMNS), size[0])
     near = np.full(size[0] * size[1], -1e9, np.float32)
     if len(hit) == 0:
         return near
     at = packed(place)
     grid = posed.reshape(surface.ROWS, surface.COLUMNS, 3)
     light = _lookup(paint.light_map(grid, one.light[0]), at).reshape(-1, 4)[: len(hit)]
-    near[hit] = _lookup(np.ascontiguousarray(grid[..., 2]), at).ravel()[: len(hit)]
+    near[hit] = nearness
     cell = np.linalg.norm(xyz[surface.COLUMNS * 30 + 35, :2] - xyz[surface.COLUMNS * 31 + 35, :2])
     k = 8 if cell > 5 else 4 if cell > 2.2 else 2
     masks = [_lookup(m, at * k).reshape(-1, 4)[: len(hit)] for m in texture.layers(k)]
-    grain = cv2.remap(texture.noise(), at * 11 + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    grain = cv2.remap(
+        texture.noise(), at * 11 + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    )
     grain = grain.reshape(-1, 4)[: len(hit)]
     rows = np.stack([hit % size[1], hit // size[1]], -1)
     seen = paint.Seen(rows, place, masks, grain, light)
@@ -137,13 +146,13 @@ def _draw_hair(
     near: np.ndarray | None, back: bool = False,
 ) -> None:  # fmt: skip
     """Paint the outside of the hair over the head, or with `back` its inside, before the head is drawn."""
-    size = canvas.shape[:2]
+    size = len(canvas)
     grid, flat = locks
     style = hair.style_of(int(one.style[0, 0]))
-    triangles, base = raster.grid_triangles(hair.ROWS, surface.COLUMNS)
-    hit, place = raster.rasterise(_to_pixels(flat, box, size[1]), triangles, base, size, back=back)
+    xyz = _to_pixels(flat, box, size)
+    hit, place, nearness = raster.rasterise(xyz, (hair.ROWS, surface.COLUMNS), size, back=back)
     if near is not None and len(hit):
-        keep = _lookup(np.ascontiguousarray(grid[..., 2]), packed(place)).ravel()[: len(hit)] > near[hit] - 5
+        keep = nearness > near[hit] - 5
         keep &= _lookup(style.cover, packed(place)).ravel()[: len(hit)] > -2 * style.fray
         hit, place = hit[keep], place[keep]
     if len(hit) == 0:

@@ -8,11 +8,8 @@ import cv2
 import numpy as np
 
 from fa_lib.data.synthetic.head import HeadParameters
+from fa_lib.data.synthetic.people import BLOBS, CARD, CLUTTER, HAND, ROOM, SUNGLASSES
 from fa_lib.data.synthetic.texture import noise
-
-GRADIENT, BLOBS, ROOM, CLUTTER = range(4)
-HAND, CLOTH_BAND, CARD = 1, 2, 3
-GLASSES, SUNGLASSES = 1, 2
 
 
 def _muted(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -23,9 +20,10 @@ def _muted(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A linear picture (size, size, 3) float32 behind the head: gradient, blurred blobs, a room's planes, or clutter."""
+    """A linear picture (size, size, 3) float32 behind the head: gradient, blurred blobs, a room's planes, or
+    clutter."""
     kind = int(one.style[0, 3])
-    small = 48
+    small = 64
     a, b = _muted(rng, 2)
     angle = rng.uniform(0, 2 * np.pi)
     yy, xx = np.mgrid[:small, :small].astype(np.float32) / small - 0.5
@@ -35,16 +33,16 @@ def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.n
     for _ in range(count):
         colour = tuple(_muted(rng, 1)[0].tolist())
         x, y = rng.integers(-5, small + 5, 2).tolist()
-        w, h = rng.integers(3, 24, 2).tolist()
+        w, h = rng.integers(3, 32, 2).tolist()
         if kind == BLOBS:
             cv2.circle(picture, (x, y), max(w // 3, 2), colour, -1, cv2.LINE_AA)
         elif kind == ROOM:
             cv2.rectangle(picture, (x, -9 if h % 2 else y), (x + w, small + 9), colour, -1)
         else:
             cv2.ellipse(picture, (x, y), (w // 2 + 1, h // 2 + 1), float(h * 7), 0, 360, colour, -1, cv2.LINE_AA)
-    focus = rng.uniform(0.4, 4.0)
+    focus = rng.uniform(0.8, 4.0)
     picture = cv2.GaussianBlur(picture, (0, 0), focus)
-    picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
+    picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
     if kind == CLUTTER or kind == ROOM:
         shift = rng.integers(0, 512 - 128, 2)
         tile = noise()[shift[0] : shift[0] + 128, shift[1] : shift[1] + 128, int(rng.integers(0, 4))]
@@ -66,7 +64,13 @@ def _glasses(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.rand
     frame = rng.uniform(0.0, 0.25, 3).astype(np.float32) * rng.uniform(0.1, 1.0)
     round_ = rng.uniform(2.0, 4.5)
     t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    shape = np.stack([np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / round_), np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / round_)], -1)
+    shape = np.stack(
+        [
+            np.sign(np.cos(t)) * np.abs(np.cos(t)) ** (2 / round_),
+            np.sign(np.sin(t)) * np.abs(np.sin(t)) ** (2 / round_),
+        ],
+        -1,
+    )
     mm = np.linalg.norm(p[27] - p[8]) / 116
     lines = np.zeros((size, size), np.uint8)
     tall, wide = rng.uniform(0.62, 0.85), rng.uniform(1.45, 1.65)
@@ -81,8 +85,21 @@ def _glasses(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.rand
         outer = lens[np.argmin(np.linalg.norm(lens - p[temple], axis=1))]
         tip = p[temple] * 0.97 + p[27] * 0.03
         if abs(p[temple][0] - p[27][0]) > 0.5 * abs(p[16 - temple][0] - p[27][0]):
-            cv2.line(lines, np.round(outer * 64).astype(int).tolist(), np.round(tip * 64).astype(int).tolist(), 255, thick, cv2.LINE_AA, 6)
-    bridge = np.stack([lenses[0][np.argmin(((lenses[0] - p[27]) ** 2).sum(1))], lenses[1][np.argmin(((lenses[1] - p[27]) ** 2).sum(1))]])
+            cv2.line(
+                lines,
+                np.round(outer * 64).astype(int).tolist(),
+                np.round(tip * 64).astype(int).tolist(),
+                255,
+                thick,
+                cv2.LINE_AA,
+                6,
+            )
+    bridge = np.stack(
+        [
+            lenses[0][np.argmin(((lenses[0] - p[27]) ** 2).sum(1))],
+            lenses[1][np.argmin(((lenses[1] - p[27]) ** 2).sum(1))],
+        ]
+    )
     cv2.line(lines, *np.round(bridge * 64).astype(int).tolist(), 255, thick, cv2.LINE_AA, 6)
     for lens in lenses:
         glass = _polygon(size, lens, 0)
@@ -97,35 +114,38 @@ def _glasses(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.rand
 def _hand(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A blunt hand with fingers in the skin's colour, before the lower face or a cheek."""
     size = len(scene)
-    unit = np.linalg.norm(p[36] - p[45]) / 90 + 0.1 * size / 150
+    unit = max(np.linalg.norm(p[36] - p[45]) / 90, np.linalg.norm(p[27] - p[8]) / 125)
     at = p[int(rng.choice([4, 12, 8, 57, 3, 13]))] + rng.normal(0, 6, 2) * unit
-    angle = rng.uniform(-0.6, 0.6) - np.pi / 2
+    angle = rng.normal(0, 0.5) - np.pi / 2
     mask = np.zeros((size, size), np.uint8)
     shade = np.zeros((size, size), np.float32)
     ahead, side = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     for k in range(4):
-        root = at + side * (k - 1.5) * 15 * unit
+        root = at + side * (k - 1.5) * 16.5 * unit
         tip = root + ahead * (48 - 7 * abs(k - 1.3)) * unit
-        finger = [np.round(v * 64).astype(int).tolist() for v in (root - ahead * 60 * unit, tip)]
+        finger = [np.round(v * 64).astype(int).tolist() for v in (root - ahead * 10 * unit, tip)]
         cv2.line(mask, *finger, 255, max(1, round(16 * unit)), cv2.LINE_AA, 6)
         cv2.line(shade, *finger, 0.75 + 0.1 * k % 0.25, max(1, round(9 * unit)), cv2.LINE_AA, 6)
+    palm = np.stack(
+        [
+            at + side * 33 * unit,
+            at - side * 33 * unit,
+            at - side * 26 * unit - ahead * 70 * unit,
+            at + side * 26 * unit - ahead * 70 * unit,
+        ]
+    )
+    cv2.fillConvexPoly(mask, np.round(palm * 64).astype(np.int32), 255, cv2.LINE_AA, 6)
+    cv2.fillConvexPoly(shade, np.round(palm * 64).astype(np.int32), 0.7, cv2.LINE_AA, 6)
+    thumb = [
+        np.round(v * 64).astype(int).tolist()
+        for v in (at - ahead * 50 * unit, at - side * 46 * unit + ahead * 2 * unit)
+    ]
+    cv2.line(mask, *thumb, 255, max(1, round(17 * unit)), cv2.LINE_AA, 6)
+    cv2.line(shade, *thumb, 0.8, max(1, round(9 * unit)), cv2.LINE_AA, 6)
     soft = cv2.GaussianBlur(shade, (0, 0), max(3.0 * unit, 0.4))[..., None]
     over = cv2.GaussianBlur(mask, (0, 0), 0.6)[..., None].astype(np.float32) / 255
     tint = one.skin[0] * one.light[0, 5:8] * 0.8 + one.skin[0] * one.light[0, 2:5] * soft
     return scene * (1 - over) + np.clip(tint, 0, 1) * over
-
-
-def _band(scene: np.ndarray, p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A scarf over mouth and chin."""
-    size = len(scene)
-    side = (p[16] - p[0]) * 0.25
-    top = p[29] + (p[33] - p[29]) * rng.uniform(0.3, 1.6)
-    upper = np.stack([p[1] - side, (p[2] + top) / 2, top, (p[14] + top) / 2, p[15] + side])
-    low = np.stack([p[13] + 2 * side, p[8] + (p[8] - p[27]) * 0.55, p[3] - 2 * side])
-    over = _polygon(size, np.concatenate([upper, low]), 0.5)
-    start = rng.integers(0, 512 - 96)
-    weave = cv2.resize(noise()[start : start + 96, :96, 2].T, (size, size)).astype(np.float32)[..., None] / 128
-    return scene * (1 - over) + np.clip(rng.uniform(0.02, 0.6, 3) * (0.55 + 0.45 * weave), 0, 1) * over
 
 
 def put_in_front(scene: np.ndarray, one: HeadParameters, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -136,8 +156,6 @@ def put_in_front(scene: np.ndarray, one: HeadParameters, points: np.ndarray, rng
     kind = int(one.style[0, 2])
     if kind == HAND:
         scene = _hand(scene, one, p, rng)
-    elif kind == CLOTH_BAND:
-        scene = _band(scene, p, rng)
     elif kind == CARD:
         centre = p[int(rng.integers(0, 68))]
         half = np.linalg.norm(p[36] - p[45]) * rng.uniform(0.15, 0.5, 2)

@@ -1,9 +1,9 @@
 """The head as one grid of vertices, and the smooth fields that deform it.
 
-Columns run around the head (angle theta, degrees, 0 = nose, +90 = picture-right ear), rows from the crown over the face, the
-jaw edge and the neck to the shoulders. A place on the skin is a pair (column, row), both may be fractions: landmarks, painted
-masks and light all live there. Millimetres; x to picture-right, y down (0 = eye line), z towards the camera. The mean head has
-90 mm between the outer eye corners, its eyes are open, and its lips are a little apart.
+Columns run around the head (angle theta, degrees, 0 = nose, +90 = picture-right ear), rows from the crown over the
+face, the jaw edge and the neck to the shoulders. A place on the skin is a pair (column, row), both may be fractions:
+landmarks, painted masks and light all live there. Millimetres; x to picture-right, y down (0 = eye line), z towards
+the camera. The mean head has 90 mm between the outer eye corners, its eyes are open, and its lips are a little apart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 CROWN, CHIN = -114.0, 113.0  # mm above and below the eye line
 _SIDE = np.concatenate([np.linspace(50, 86, 8)[1:], np.linspace(88.5, 108, 8), np.linspace(115, 180, 5)])
 THETA = np.concatenate([-_SIDE[::-1], np.linspace(-50, 50, 41), _SIDE])
-FACE_Y = np.concatenate([CROWN * np.sin(np.radians(np.linspace(90, 22, 11))), np.linspace(-40, CHIN, 44)])  # mm on the midline
+FACE_Y = np.concatenate(
+    [CROWN * np.sin(np.radians(np.linspace(90, 22, 11))), np.linspace(-40, CHIN, 44)]
+)  # mm on the midline
 JAW_ROW = len(FACE_Y) - 1
 NECK_ROW, COLLAR_ROW = JAW_ROW + 5, JAW_ROW + 10
 ROWS, COLUMNS = JAW_ROW + 17, len(THETA)
@@ -26,9 +28,9 @@ JAW_EDGE = ((0, 14, 28, 41, 54, 65, 75, 90, 110, 140, 180), (113, 110.5, 103, 92
 # Bumps on the smooth head: x, y, height, spread x, spread y (mm); each is mirrored to the other side where x is not 0.
 BUMPS = (
     (0, -20, 2.5, 10, 9), (26, -19, 3.4, 17, 7), (44, -15, 2.5, 9, 8),  # brow ridge
-    (17.5, 3, -7.0, 6.5, 9), (33, -1, -5.2, 16, 9), (46, 2, -2.5, 8, 8), (31, 0.5, 2.6, 9.5, 7),  # socket, ball of the eye
+    (17.5, 3, -7.0, 6.5, 9), (33, -1, -5.2, 16, 9), (46, 2, -2.5, 8, 8), (31, 0.5, 2.6, 9.5, 7),  # socket, ball
     (46, 27, 4.5, 15, 11), (36, 62, 1.5, 14, 16),  # cheek bone, cheek
-    (0, 62, 6.5, 27, 19), (0, 58.5, 2.0, 14, 4.5), (5, 58.5, 1.2, 4, 3), (0, 76.5, 4.5, 14, 5), (0, 68, -1.5, 22, 2.5),  # lips
+    (0, 62, 6.5, 27, 19), (0, 58.5, 2.0, 14, 4.5), (5, 58.5, 1.2, 4, 3), (0, 76.5, 4.5, 14, 5), (0, 68, -1.5, 22, 2.5),
     (28, 67, -2.5, 5, 6), (0, 53, -1.6, 3, 5), (0, 88, -3.8, 16, 5), (0, 104, 7.5, 16, 9), (24, 56, -1.2, 4, 9),  # chin
     (13.2, 39, 10, 4.8, 5.0), (6.5, 46, -1.5, 3.5, 2.5), (17, 34, -1.5, 4, 8),  # wings of the nose, nostrils
 )  # fmt: skip
@@ -53,7 +55,8 @@ def _jaw_edge(theta: np.ndarray) -> np.ndarray:
 
 
 def skull(thickness: np.ndarray | float = 0.0) -> np.ndarray:
-    """The head without features down to the jaw edge, each point moved outwards by `thickness` mm: (JAW_ROW + 1, C, 3)."""
+    """The head without features down to the jaw edge, each point moved outwards by `thickness` mm: (JAW_ROW + 1, C,
+    3)."""
     sin, cos = np.sin(np.radians(THETA))[None], np.cos(np.radians(THETA))[None]
     t = FACE_Y[:, None]
     y = np.where(t > 0, t / CHIN * _jaw_edge(THETA)[None], t)
@@ -78,7 +81,7 @@ def _features(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     kernel = np.hanning(21) / np.hanning(21).sum()
     ridge, width = (np.convolve(np.interp(fine, NOSE_Y, v), kernel, "same") for v in (NOSE_HEIGHT, NOSE_WIDTH))
     h, w = np.interp(y, fine, ridge, 0, 0), np.interp(y, fine, width, 9, 6)
-    return height + h * np.exp(-np.abs(x / np.maximum(w, 3)) ** 2.0)
+    return height + h * np.exp(-(np.abs(x / np.maximum(w, 3)) ** 2.0))
 
 
 def _ears(face: np.ndarray) -> np.ndarray:
@@ -145,7 +148,9 @@ def corners(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     c0 = np.clip(np.floor(place[..., 0]), 0, COLUMNS - 2).astype(np.int64)
     r0 = np.clip(np.floor(place[..., 1]), 0, ROWS - 2).astype(np.int64)
     fc, fr = place[..., 0] - c0, place[..., 1] - r0
-    index = np.stack([r0 * COLUMNS + c0, r0 * COLUMNS + c0 + 1, (r0 + 1) * COLUMNS + c0, (r0 + 1) * COLUMNS + c0 + 1], -1)
+    index = np.stack(
+        [r0 * COLUMNS + c0, r0 * COLUMNS + c0 + 1, (r0 + 1) * COLUMNS + c0, (r0 + 1) * COLUMNS + c0 + 1], -1
+    )
     weight = np.stack([(1 - fc) * (1 - fr), fc * (1 - fr), (1 - fc) * fr, fc * fr], -1)
     return index, weight.astype(np.float32)
 

@@ -81,7 +81,11 @@ def _shade(k: int, x: np.ndarray, y: np.ndarray, row: np.ndarray) -> np.ndarray:
     dark = np.maximum(dark, 0.22 * _spot(x, y, (0, 87), (11, 3.2)) * (np.abs(x) < 500))
     dark = np.maximum(dark, 0.14 * _spot(x, y, (0, 53), (2.2, 4)))
     dark = np.maximum(dark, 0.22 * _spot(x, y, (19, -5), (5, 7)))
-    under = np.interp(row, (surface.JAW_ROW - 0.3, surface.JAW_ROW + 1.2, surface.NECK_ROW + 1, surface.COLLAR_ROW), (0, 0.5, 0.48, 0.1))
+    under = np.interp(row, surface.JAW_ROW + np.array([-0.3, 1.2, 6, 10]), (0, 0.5, 0.48, 0.1))
+    # Below the ears the jaw has no edge, so the shadow fades there.
+    theta = np.abs(np.interp(np.arange(row.shape[1]) / k, np.arange(surface.COLUMNS), surface.THETA))
+    soft = np.interp(row, surface.JAW_ROW + np.array([-1.5, 4, 6, 10]), (0, 0.3, 0.3, 0.1))
+    under = soft + (under - soft) * np.interp(theta, (40, 72), (1, 0))
     return (1 - np.maximum(np.maximum(dark, under), _ear_hollows(k))).astype(np.float32)
 
 
@@ -109,7 +113,11 @@ def _mouth_depth(k: int) -> np.ndarray:
 def _beard(x: np.ndarray, y: np.ndarray, row: np.ndarray, lips: np.ndarray) -> np.ndarray:
     ax = np.abs(x)
     jaw = np.clip((y - np.interp(ax, (0, 22, 40, 58, 72), (84, 76, 68, 46, 12))) / 7, 0, 1)
-    lip = np.clip(1 - np.abs(y - 54 - 0.02 * ax**1.6) / 6, 0, 1) * np.clip((33 - ax) / 6, 0, 1) * np.clip(ax / 4 + 0.5, 0, 1)
+    lip = (
+        np.clip(1 - np.abs(y - 54 - 0.02 * ax**1.6) / 6, 0, 1)
+        * np.clip((33 - ax) / 6, 0, 1)
+        * np.clip(ax / 4 + 0.5, 0, 1)
+    )
     side = np.clip(1 - np.abs(ax - 33) / 6, 0, 1) * np.clip((y - 60) / 8, 0, 1)
     area = np.maximum.reduce([jaw, np.clip(1.6 * lip, 0, 1), side]) * np.clip((surface.JAW_ROW + 3.5 - row) / 3, 0, 1)
     return np.where(ax < 500, area, 0) * (1 - lips)
@@ -135,16 +143,23 @@ def layers(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         [_stroke(k, line[f"{s}_upper_lid"] - [0, 0.3], 1.3, 1.3) for s in ("left", "right")]
         + [0.45 * _stroke(k, line[f"{s}_lower_lid"] + [0, 0.2], 0.6, 1.5) for s in ("left", "right")]
     )
-    red = 0.8 * _spot(x, y, (43, 33), (14, 11)) + 0.6 * _spot(x, y, (0, 38), (11, 8)) + 0.35 * _spot(x, y, (0, 104), (14, 7))
+    red = (
+        0.8 * _spot(x, y, (43, 33), (14, 11))
+        + 0.6 * _spot(x, y, (0, 38), (11, 8))
+        + 0.35 * _spot(x, y, (0, 104), (14, 7))
+    )
     fold = sum(0.6 * _stroke(k, p, 1.5, 3) for p in _both(((-17, 45), (-27, 52), (-33, 61), (-35, 70))))
     for level in (-48, -58, -68):
-        fold = fold + 0.4 * _stroke(k, ((-34, level + 3), (-15, level), (0, level + 2), (15, level), (34, level + 3)), 1.2, 3)
+        fold = fold + 0.4 * _stroke(
+            k, ((-34, level + 3), (-15, level), (0, level + 2), (15, level), (34, level + 3)), 1.2, 3
+        )
     for p in _both(((-49, 2), (-57, 6))) + _both(((-49, -1), (-58, -3))) + _both(((-22, 10), (-32, 13), (-42, 10))):
         fold = fold + 0.4 * _stroke(k, p, 0.9, 2.5)
     cloth = np.clip((row - surface.COLLAR_ROW - 0.5) * 3, 0, 1)
     lid = sum(_stroke(k, line[f"{s}_upper_lid"] + [0, 0.6], 3.0, 4) for s in ("left", "right"))
     every = (
-        lips, eye, mouth, _brows(k), _shade(k, x, y, row), red, lash, _beard(x, y, row, lips), _mouth_depth(k), cloth, fold, lid,
+        lips, eye, mouth, _brows(k), _shade(k, x, y, row), red, lash, _beard(x, y, row, lips),
+        _mouth_depth(k), cloth, fold, lid,
     )  # fmt: skip
     stack = np.stack([np.clip(v, 0, 1) for v in every], -1)
     stack = np.round(stack * 255).astype(np.uint8)
@@ -153,7 +168,7 @@ def layers(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def noise() -> np.ndarray:
-    """A tile of random patterns (512, 512, 4) uint8 around 128: soft blotches, pores, strands along rows, rough curls."""
+    """A tile of random patterns (512, 512, 4) uint8 around 128: soft blotches, pores, strands along rows, curls."""
     rng = np.random.default_rng(17)
 
     def field(spread_x: float, spread_y: float) -> np.ndarray:
