@@ -96,6 +96,7 @@ def test_convert_keeps_regions_and_normalising_points():
     for name, region in SCHEMES[68].regions.items():
         assert set(ids[list(region)].tolist()) <= set(SCHEMES[98].regions[name]), name
     assert tuple(ids[list(SCHEMES[68].outer_eyes)].tolist()) == SCHEMES[98].outer_eyes
+    assert not {62, 66, 70, 74, 96, 97} & set(ids.tolist())  # the middles of the lids, and the pupils
     # chin, brow ends, nose bridge and tip, inner eye corners, mouth corners: read off the two drawings
     assert ids[[8, 17, 21, 22, 26, 27, 30, 33, 39, 42, 48, 54, 60, 64]].tolist() == [
         16, 33, 37, 42, 46, 51, 54, 57, 64, 68, 76, 82, 88, 92
