@@ -1,7 +1,6 @@
 """The crop store: every face of a data set, cropped once, as one `uint8` memory map with its landmarks.
 
-A crop shows 1.4 x the landmark box (paper 1, section 4.3). What is stored is larger by 11/8 on each side, so that a face that
-augmentation turns, shrinks or moves still sees its surroundings instead of black corners.
+Built once, under a lock, into a temporary folder that gets its name when all of it is there.
 """
 
 import functools
@@ -13,27 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from filelock import FileLock
 
 from fa_lib import storage
 from fa_lib.data import readers
+from fa_lib.data.crops import EXPAND, cut_face, stored_size
 from fa_lib.errors import InputError
-from fa_lib.geometry import Affine, apply_to_landmarks, crop_affine, crop_box
+from fa_lib.geometry import Affine, apply_to_landmarks
 
-EXPAND = 1.4
 VERSION = 1  # raise when what is stored changes, so that old stores are built anew
-
-
-def stored_size(size: int) -> int:
-    """Side of the stored picture for crops of `size` pixels.
-
-    >>> stored_size(64), stored_size(256)
-    (88, 352)
-    """
-    return size * 11 // 8
 
 
 @dataclass(frozen=True)
@@ -41,14 +30,16 @@ class Faces:
     """N faces. Pictures and landmarks are in the stored frame (M x M); `crops` shows them as a network sees them.
 
     images (N, M, M, 3) uint8 RGB, a read-only memory map; landmarks (N, K, 2), the annotation; truth (N, K, 2), exact, and
-    second (N, K, 2), another annotator, for rendered faces only, else None; matrix (N, 2, 3), photo -> stored frame;
-    names, subset, group (N,) text: the file, the subset ("common", ...), the photograph or clip it comes from.
+    second (N, K, 2), another annotator, for rendered faces only, else None; still (N,), frames of rendered clips in which the
+    face does not move, else None; matrix (N, 2, 3), photo -> stored frame; names, subset, group (N,) text: the file, the subset
+    ("common", ...), the photograph or clip it comes from; `fingerprint`: hash of pictures, names and landmarks.
     """
 
     images: np.ndarray
     landmarks: np.ndarray
     truth: np.ndarray | None
     second: np.ndarray | None
+    still: np.ndarray | None
     matrix: np.ndarray
     names: np.ndarray
     subset: np.ndarray
@@ -121,13 +112,12 @@ def load(
     return faces
 
 
-def _load_rendered(name: str, split: str, size: int, count: int | None, seed: int) -> Faces:
-    from fa_lib.data.synthetic import sets
+def _load_rendered(name: str, split: str, size: int, count: int | None, frames: int, seed: int) -> Faces:
+    from fa_lib.data import rendered  # the renderer paints its textures on import, which real data need not wait for
 
-    count = sets.default_count(name, split) if count is None else count
-    key = _digest([VERSION, name, split, size, count, seed, sets.code_hash()])
-    folder = f"{name.replace('/', '-')}-{split}-{size}-{key}"
-    return _open(folder, lambda: sets.chunks(name, split, count, size, seed, stored_size(size), EXPAND))
+    chunks = rendered.plan(name, split, size, count, frames, seed)
+    key = _digest([VERSION, name, split, size, count, frames, seed, rendered.code_hash()])
+    return _open(f"{name.replace('/', '-')}-{split}-{size}-{key}", chunks)
 
 
 def _digest(parts: list, *arrays: np.ndarray) -> str:
@@ -156,27 +146,6 @@ def _cut(samples: list["readers.Sample"], size: int) -> Iterator[dict]:
         }
 
 
-def cut_face(photo: np.ndarray, landmarks: np.ndarray, side: int, expand: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One face cut from a photo (H, W, 3): picture (side, side, 3), landmarks (K, 2) in it, matrix (2, 3) photo -> picture.
-
-    The photo is first shrunk with an area filter, since bilinear sampling alone would skip pixels of large faces.
-    """
-    points = torch.from_numpy(np.asarray(landmarks, np.float64))[None]
-    affine = crop_affine(crop_box(points, expand), side)
-    shrink = float(affine.matrix[0, 0, 0])
-    matrix = affine.matrix[0].numpy()
-    warp = matrix.copy()
-    if shrink < 1:
-        height, width = photo.shape[:2]
-        small = max(1, round(width * shrink)), max(1, round(height * shrink))
-        photo = cv2.resize(photo, small, interpolation=cv2.INTER_AREA)
-        ratio = np.array([width / small[0], height / small[1]])  # photo = (shrunk + 0.5) * ratio - 0.5
-        warp[:, 2] += warp[:, :2] @ (0.5 * ratio - 0.5)
-        warp[:, :2] *= ratio
-    picture = cv2.warpAffine(photo, warp, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return picture, apply_to_landmarks(affine, points)[0].numpy().astype(np.float32), matrix
-
-
 def _open(name: str, build: Callable[[], Iterator[dict]]) -> Faces:
     """The store `name`, built under a lock if it is not there: two processes that ask at once build it once."""
     folder = storage.cache_folder() / name
@@ -191,7 +160,7 @@ def _open(name: str, build: Callable[[], Iterator[dict]]) -> Faces:
     meta = json.loads((folder / "meta.json").read_text())
     index = np.load(folder / "index.npz", allow_pickle=False)
     images = np.memmap(folder / "images.bin", np.uint8, "r", shape=tuple(meta["shape"]))
-    arrays = {key: index[key] if key in index else None for key in ("landmarks", "truth", "second", "matrix")}
+    arrays = {key: index[key] if key in index else None for key in ("landmarks", "truth", "second", "still", "matrix")}
     texts = {key: index[key] for key in ("names", "subset", "group")}
     return Faces(images, **arrays, **texts, size=meta["size"], title=meta["title"], fingerprint=meta["fingerprint"])
 
@@ -199,10 +168,12 @@ def _open(name: str, build: Callable[[], Iterator[dict]]) -> Faces:
 def _write(folder: Path, name: str, chunks: Iterator[dict]) -> None:
     # plain writes, not a writable memory map: on a full disk a map kills the process instead of raising
     columns: dict[str, list] = {}
-    report = _Progress(name)
+    report, digest = _Progress(name), hashlib.sha256()
     with open(folder / "images.bin", "wb") as file:
         for chunk in chunks:
-            file.write(np.ascontiguousarray(chunk.pop("images")).tobytes())
+            pictures = np.ascontiguousarray(chunk.pop("images")).tobytes()
+            file.write(pictures)
+            digest.update(pictures)
             report(*chunk.pop("progress"))
             meta = {key: chunk.pop(key) for key in ("size", "title")}
             for key, value in chunk.items():
@@ -210,7 +181,7 @@ def _write(folder: Path, name: str, chunks: Iterator[dict]) -> None:
     index = {key: np.concatenate(parts) for key, parts in columns.items()}
     side = stored_size(meta["size"])
     np.savez(folder / "index.npz", **index)
-    fingerprint = _digest([name.rsplit("-", 1)[0], list(map(str, index["names"]))], index["landmarks"])
+    fingerprint = _digest([digest.hexdigest(), list(map(str, index["names"]))], index["landmarks"])
     shape = (len(index["names"]), side, side, 3)
     storage.write_json(folder / "meta.json", {**meta, "shape": shape, "fingerprint": fingerprint})
 

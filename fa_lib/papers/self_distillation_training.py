@@ -31,7 +31,10 @@ SECOND_LOOK = Augment(scale=(0.95, 1.05), degrees=5, shift=0.02, brightness=0.05
 
 @dataclass(frozen=True)
 class DataSource:
-    """The faces that a run learns from and is tested on. `root`, where real ones lie, is no part of a run's identity."""
+    """The faces that a run learns from (`faces` of them) and is tested on.
+
+    `root`, where real ones lie, is no part of a run's identity.
+    """
 
     dataset: str
     size: int
@@ -39,6 +42,7 @@ class DataSource:
     test_faces: int | None
     clips: int
     frames: int
+    faces: int
     fingerprint: str
     root: str | None = field(default=None, compare=False)
 
@@ -64,7 +68,7 @@ class Stage:
     """
 
     network: str
-    options: tuple[tuple[str, int], ...]
+    options: tuple[tuple[str, float], ...]
     source: DataSource
     plan: training.Plan
     scale: tuple[float, float] = AUGMENT.scale

@@ -108,8 +108,8 @@ def read(points: np.ndarray, place: np.ndarray) -> np.ndarray:
 def landmarks(projected: np.ndarray) -> np.ndarray:
     """The 68 landmarks (N, 68, 2), mm, of projected surfaces (N, V, 3).
 
-    The 51 inner points are fixed places on the skin. Each jaw point lies at the outer end of its line over the cheek, or,
-    where the skin there is turned away from the camera, at the place where the line passes the visible outline.
+    The 51 inner points are fixed places on the skin. Each jaw point lies at the outer end of its line over the cheek,
+    or, where the skin there is turned away from the camera, at the place where the line passes the visible outline.
     """
     inner = read(projected[..., :2], curves.inner_places())
     places = curves.jaw_places()

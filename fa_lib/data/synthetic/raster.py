@@ -33,13 +33,17 @@ def _grid_places(rows: int, columns: int) -> np.ndarray:
 
 
 def rasterise(
-    xyz: np.ndarray, grid: tuple[int, int], size: int, *, back: bool = False
+    xyz: np.ndarray, grid: tuple[int, int], size: int, *, back: bool = False, stride: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which place of the grid each pixel of a square picture sees; what is nearer hides what is farther.
 
-    Args: xyz (V, 3) float32, pixels and nearness; grid (rows, columns); back: draw the inside instead of the outside.
+    Args: xyz (V, 3) float32, pixels and nearness; grid (rows, columns); back: draw the inside, not the outside;
+        stride 2: use every second row and column, for smooth grids with odd numbers of both.
     Returns: flat numbers of the P seen pixels, their places (column, row) float32 (P, 2), their nearness (P,).
     """
+    if stride > 1:
+        xyz = xyz.reshape(*grid, 3)[::stride, ::stride].reshape(-1, 3)
+        grid = (grid[0] // stride + 1, grid[1] // stride + 1)
     deep = np.float32(CAMERA) - xyz[:, 2]
     half = np.float32(size / 2)
     # Pixel centres lie at integers here and at halves in the rasteriser, whose y and z point the other way.
@@ -54,4 +58,4 @@ def rasterise(
         np.eye(4, dtype=np.float32), float(np.pi / 2), 1.0, FAR, settings,
     )  # fmt: skip
     hit = np.flatnonzero(depth < FAR)
-    return hit, colour.reshape(-1, 3)[hit, :2] * np.float32(SCALE), np.float32(CAMERA) - depth.ravel()[hit]
+    return hit, colour.reshape(-1, 3)[hit, :2] * np.float32(SCALE * stride), np.float32(CAMERA) - depth.ravel()[hit]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from fa_lib.data.synthetic import deform, hair, head, paint, people, raster, surface, texture
+from fa_lib.data.synthetic import hair, head, paint, people, raster, surface, texture
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.data.synthetic.scenery import background, photograph, put_in_front
 from fa_lib.errors import InputError
@@ -70,7 +70,7 @@ def _picture(
 ) -> np.ndarray:  # fmt: skip
     """One finished picture (size, size, 3) uint8."""
     rng = np.random.default_rng(int(one.seed[0]))
-    fine = size * 2 if size <= 96 else size * 3 // 2
+    fine = size * (8 if size <= 64 else 5 if size in range(97, 129) else 6) // 4  # drawn larger, then averaged
     canvas = np.zeros((fine, fine, 4), np.float32)  # linear RGB times alpha, alpha
     locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, rest)
     offset = rng.integers(0, 512, 2)
@@ -89,9 +89,8 @@ def _picture(
 def _hair_surface(one: HeadParameters, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The posed hair surface (rows, columns, 3) and its projection (V, 3)."""
     style = hair.style_of(int(one.style[0, 0]))
-    shape = deform.bases()[0][: len(deform.IDENTITY_NAMES)]
     n = hair.ROWS * surface.COLUMNS
-    moved = (one.identity[0] @ shape).reshape(-1, 3)[:n]
+    moved = (rest[0] - surface.mean_head().reshape(-1, 3))[:n]  # the scalp goes with the skin
     start = style.shape.reshape(-1, 3) + moved
     follow = (
         np.interp(np.arange(hair.ROWS), (surface.row_of(20.0), hair.ROWS), (1.0, 0.55))
@@ -150,7 +149,7 @@ def _draw_hair(
     grid, flat = locks
     style = hair.style_of(int(one.style[0, 0]))
     xyz = _to_pixels(flat, box, size)
-    hit, place, nearness = raster.rasterise(xyz, (hair.ROWS, surface.COLUMNS), size, back=back)
+    hit, place, nearness = raster.rasterise(xyz, (hair.ROWS, surface.COLUMNS), size, back=back, stride=2)
     if near is not None and len(hit):
         keep = nearness > near[hit] - 5
         keep &= _lookup(style.cover, packed(place)).ravel()[: len(hit)] > -2 * style.fray

@@ -121,20 +121,22 @@ def _plan(split: str, count: int, seed: int) -> list[tuple[str, int, str]]:
     ]
 
 
-def make_300w(split: str, count: int, size: int, seed: int = 0, expand: float = 1.925) -> RenderedSet:
+def make_300w(
+    split: str, count: int, size: int, seed: int = 0, expand: float = 1.925, part: slice = slice(None)
+) -> RenderedSet:
     """An imitation of 300-W. `full` is `common` followed by `challenging`, 554 to 135; `train` mixes in 15 %
     challenging faces.
 
     Args: split, one of SPLITS; count of faces; size of the pictures in pixels; expand: side of the picture over the
     larger
-        side of the landmarks' box.
+        side of the landmarks' box; part: draw only these of the `count` faces.
     Raises: InputError for an unknown split or a count below 1.
     """
     if split not in SPLITS:
         raise InputError(f"split is {split!r}; the rendered 300-W has {', '.join(SPLITS)}")
     if count < 1:
         raise InputError(f"count is {count}; ask for at least 1 face")
-    plan = _plan(split, count, seed)
+    plan = _plan(split, count, seed)[part]
     rngs = [face_rng("300w", part, seed, i) for part, i, _ in plan]
     heads = join([people.sample(1, rng, difficulty=s) for rng, (_, _, s) in zip(rngs, plan, strict=True)])
     images, truth = render(heads, size, expand=expand)
