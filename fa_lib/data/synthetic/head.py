@@ -8,6 +8,7 @@ little.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -105,19 +106,26 @@ def read(points: np.ndarray, place: np.ndarray) -> np.ndarray:
     return (points[:, index] * weight[..., None]).sum(-2)
 
 
+@lru_cache(maxsize=1)
+def _marked_places() -> tuple[np.ndarray, np.ndarray]:
+    """How to read the inner landmarks, the jaw's lines, and places half a cell to the four sides of those lines."""
+    lines = curves.jaw_places().reshape(-1, 2)
+    steps = np.array([[0, 0], [0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
+    return surface.corners(np.concatenate([curves.inner_places(), *(lines + step for step in steps)]))
+
+
 def landmarks(projected: np.ndarray) -> np.ndarray:
     """The 68 landmarks (N, 68, 2), mm, of projected surfaces (N, V, 3).
 
     The 51 inner points are fixed places on the skin. Each jaw point lies at the outer end of its line over the cheek,
     or, where the skin there is turned away from the camera, at the place where the line passes the visible outline.
     """
-    inner = read(projected[..., :2], curves.inner_places())
-    places = curves.jaw_places()
-    lines = read(projected[..., :2], places)  # (N, 17, S, 2)
-    across, down = (
-        read(projected[..., :2], places + step) - read(projected[..., :2], places - step)
-        for step in (np.array([0.5, 0.0]), np.array([0.0, 0.5]))
-    )
+    index, weight = _marked_places()
+    flat = np.ascontiguousarray(projected[..., :2])
+    values = (flat[:, index] * weight[..., None]).sum(-2)
+    inner, rest = values[:, :51], values[:, 51:]
+    lines, right, left, lower, upper = np.moveaxis(rest.reshape(len(rest), 5, 17, -1, 2), 1, 0)  # each (N, 17, S, 2)
+    across, down = right - left, lower - upper
     facing = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]  # area of a cell in the picture
     last = facing.shape[-1] - 1
     best = last - (facing > 0)[..., ::-1].argmax(-1)[..., None]  # the outermost place that faces the camera

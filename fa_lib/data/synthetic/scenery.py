@@ -30,10 +30,8 @@ def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.n
     ramp = np.clip(0.5 + xx * np.cos(angle) + yy * np.sin(angle), 0, 1)[..., None]
     picture = (a * ramp + b * (1 - ramp)).astype(np.float32)
     count = (0, 14, 7, 34)[kind]
-    for _ in range(count):
-        colour = tuple(_muted(rng, 1)[0].tolist())
-        x, y = rng.integers(-5, small + 5, 2).tolist()
-        w, h = rng.integers(3, 32, 2).tolist()
+    colours, places = _muted(rng, count).tolist(), rng.integers(-5, small + 5, (count, 2)).tolist()
+    for colour, (x, y), (w, h) in zip(colours, places, rng.integers(3, 32, (count, 2)).tolist(), strict=True):
         if kind == BLOBS:
             cv2.circle(picture, (x, y), max(w // 3, 2), colour, -1, cv2.LINE_AA)
         elif kind == ROOM:
