@@ -17,14 +17,21 @@ from scipy import stats
 
 from fa_lib import metrics, runs, storage
 from fa_lib.data import Faces
+from fa_lib.data.twice import Twice
 from fa_lib.errors import InputError
 
-FIELDS = ("kept", "dx", "dy", "r2", "points", "nme", "faces", "failed", "short", "scale")
+FIELDS = ("kept", "dx", "dy", "r2", "points", "nme", "faces", "failed", "short", "scale", "step2", "steps", "apart")
 REJECT, FAIL = 0.05, 0.10  # paper 1's alpha; failure rate and AUC threshold
 
 
-def features(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Per face (M, len(FIELDS)): what the metrics below need, from landmarks (M, K, 2); inter-ocular normaliser."""
+def features(
+    pred: np.ndarray, target: np.ndarray, clips: np.ndarray | None = None, again: np.ndarray | None = None
+) -> np.ndarray:
+    """Per face (M, len(FIELDS)): what the metrics below need, from landmarks (M, K, 2); inter-ocular normaliser.
+
+    `clips` (M,) names the clip of each frame, for steps from frame to frame; `again` (M, K, 2) are landmarks found on a
+    second picture of each face.
+    """
     lengths = metrics.lengths(target)
     d = metrics.displacements(pred, target, lengths)  # (M, K, 2)
     distance = np.linalg.norm(d, axis=-1)
@@ -35,6 +42,12 @@ def features(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
     kept = np.where(good[..., None], d, 0)
     columns = [good.sum(-1), kept[..., 0].sum(-1), kept[..., 1].sum(-1), (distance**2 * good).sum(-1)]
     columns += [d.shape[1] * ones, error, ones, error > FAIL, np.minimum(error, FAIL), size[0] / size[1]]
+    inside = np.zeros(len(d), bool)  # frames that follow another of their clip
+    if clips is not None:
+        inside[1:] = clips[1:] == clips[:-1]
+    step2 = (np.diff(d, axis=0, prepend=d[:1]) ** 2).sum(-1).mean(-1) / 2  # both axes of the Allan variance
+    apart = 0 * ones if again is None else metrics.nme(again, pred, lengths)
+    columns += [np.where(inside, step2, 0), inside, apart]
     return np.stack(columns, -1).astype(np.float64)
 
 
@@ -59,6 +72,8 @@ METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "fr": _ratio("failed", "faces"),
     "auc": lambda s: 1 - _ratio("short", "faces")(s) / FAIL,
     "scale": _ratio("scale", "faces"),
+    "jitter": lambda s: np.sqrt(_ratio("step2", "steps")(s)),
+    "inconsistency": _ratio("apart", "faces"),
 }
 
 
@@ -166,27 +181,50 @@ class Study:
         """Frames of the test clips."""
         return self.source.video()
 
+    @cached_property
+    def twice(self) -> Twice:
+        """Faces that were annotated twice."""
+        return self.source.twice()
+
     def _faces(self, split: str) -> tuple[str, Faces, np.ndarray]:
         """The predictions' name, the faces, and the mask of a split."""
-        if split == "video":
-            return "video", self.video, np.ones(len(self.video), bool)
+        if split in ("video", "still"):
+            every = np.ones(len(self.video), bool)
+            return "video", self.video, every if split == "video" or self.video.still is None else self.video.still
         every = np.ones(len(self.test), bool)
-        return "test", self.test, every if split in ("test", "truth") else self.test.subset == split
+        return "test", self.test, every if split in ("test", "truth", "twice") else self.test.subset == split
+
+    def groups(self, split: str) -> np.ndarray:
+        """What belongs together in a split: photographs, clips."""
+        _, faces, mask = self._faces(split)
+        return self.twice.group if split == "twice" else faces.group[mask]
 
     def scores(self, row: str, split: str) -> np.ndarray:
-        """(S, M, fields) of a row on `test`, `common`, `challenging`, `video`, or `truth` (exact landmarks, rendered only)."""
+        """(S, M, fields) of a row on `test`, `common`, `challenging`; `video`, `still` (frames without motion); `truth` (exact
+        landmarks, rendered only); `twice` (faces annotated twice, where the row may be "labels": the annotators themselves).
+        """
         if (row, split) not in self._scores:
-            name, faces, mask = self._faces(split)
-            target = faces.truth if split == "truth" and faces.truth is not None else faces.landmarks
-            found = [t.predictions[name][mask] for t in self.trained(row)]
-            self._scores[row, split] = np.stack([features(pred, target[mask] - faces.offset) for pred in found])
+            self._scores[row, split] = np.stack(self._twice(row) if split == "twice" else self._once(row, split))
         return self._scores[row, split]
+
+    def _once(self, row: str, split: str) -> list[np.ndarray]:
+        name, faces, mask = self._faces(split)
+        exact = split in ("truth", "still") and faces.truth is not None
+        target = (faces.truth if exact else faces.landmarks)[mask] - faces.offset
+        clips = faces.group[mask] if name == "video" else None
+        return [features(t.predictions[name][mask], target, clips) for t in self.trained(row)]
+
+    def _twice(self, row: str) -> list[np.ndarray]:
+        labels = self.twice.first_labels
+        if row == "labels":
+            return [features(labels, labels, again=self.twice.second_labels)] * len(self.seeds)
+        found = [t.predictions for t in self.trained(row)]
+        return [features(f["twice_first"], labels, again=f["twice_second"]) for f in found]
 
     def estimate(self, row: str, metric: str, split: str = "test", minus: str | None = None) -> Estimate:
         """A metric of a row, or its paired difference to the row `minus`, with interval."""
-        _, faces, mask = self._faces(split)
         other = self.scores(minus, split) if minus else None
-        return estimate(self.scores(row, split), metric, faces.group[mask], other)
+        return estimate(self.scores(row, split), metric, self.groups(split), other)
 
     def about(self, split: str) -> str:
         """One line under a table: data set, split, normaliser, box, profile, seeds, device."""

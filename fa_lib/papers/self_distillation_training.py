@@ -14,8 +14,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from fa_lib import data, losses, models, runs, training
-from fa_lib.data import Augment, Batch, Faces
-from fa_lib.geometry import Affine, apply_to_landmarks, warp_images
+from fa_lib.data import Augment, Batch, Faces, twice
+from fa_lib.data.twice import Twice
 from fa_lib.heatmaps import draw, to_map
 
 UNIT = 256  # landmark losses count pixels of a 256-pixel crop, whatever the input size
@@ -25,8 +25,6 @@ AMPLITUDE, SIGMA = 4096, 1.0  # equation 10
 AUGMENT = Augment(flip=0.5, scale=(0.5, 1.1))
 # ... and for ELT translation of +-8 of 256 pixels, scaling 0.8-1.0, rotation +-30 degrees
 TRANSFORM = Augment(scale=(0.8, 1.0), degrees=30, shift=8 / 256)
-# a second look at the same face, as in another photograph of it: where a consistent network finds the same landmarks
-SECOND_LOOK = Augment(scale=(0.95, 1.05), degrees=5, shift=0.02, brightness=0.05, contrast=0.1, noise=0.02)
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,10 @@ class DataSource:
     def video(self) -> Faces:
         """The frames of all test clips. Rendered for real stills, too, where no clips are at hand."""
         return data.load("synthetic/300vw", "test", None, self.size, self.clips, frames=self.frames)
+
+    def twice(self) -> Twice:
+        """Faces with two annotations: near-duplicate photographs of 300-W, or rendered faces with two annotators."""
+        return twice.rendered(self.test()) if self.root is None else twice.photographed(self.root, self.size)
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,13 @@ class Stage:
         return net, log, self.predict(net)
 
     def predict(self, net: nn.Module) -> dict[str, np.ndarray]:
-        """Landmarks in crop pixels: of the test faces, of a second look at them (brought back), of the video frames."""
-        test = self.source.test()
-        pictures, affine = second_look(test)
-        again = torch.from_numpy(training.predict(net, pictures))
+        """Landmarks in crop pixels: of the test faces, of the video frames, of faces annotated twice in both pictures."""
+        pairs = self.source.twice()
         return {
-            "test": training.evaluate(net, test),
-            "second_look": apply_to_landmarks(affine.inverse(), again).numpy(),
+            "test": training.evaluate(net, self.source.test()),
             "video": training.evaluate(net, self.source.video()),
+            "twice_first": training.predict(net, pairs.first),
+            "twice_second": pairs.bring_back(training.predict(net, pairs.second)),
         }
 
 
@@ -161,17 +162,3 @@ class Step:
         else:
             target = taught[-1].float()
         return torch.stack([losses.heatmap_mse(maps, target, amplitude=AMPLITUDE) for maps in output]).sum()
-
-
-def second_look(faces: Faces) -> tuple[np.ndarray, Affine]:
-    """Crops of the same faces slightly turned, moved and lit otherwise (N, size, size, 3), and the maps crop -> those crops."""
-    generator = Generator().manual_seed(0)
-    affine, _ = SECOND_LOOK.affine(len(faces), faces.size, generator)
-    pictures = []
-    for start in range(0, len(faces), 64):
-        stored = torch.from_numpy(np.array(faces.images[start : start + 64])).permute(0, 3, 1, 2).float() / 255
-        to_crop = torch.tensor([[1.0, 0.0, -faces.offset], [0.0, 1.0, -faces.offset]]).expand(len(stored), 2, 3)
-        moved = Affine(affine.matrix[start : start + 64]) @ Affine(to_crop)
-        looks = SECOND_LOOK.recolour(warp_images(stored, moved, faces.size), generator)
-        pictures.append((looks * 255).round().byte().permute(0, 2, 3, 1).numpy())
-    return np.concatenate(pictures), affine

@@ -94,4 +94,11 @@ def style_of(style: int) -> Style:
         style, 5.0
     )
     curl = {people.CURLY: 1.0, people.AFRO: 1.0}.get(style, 0.0)
-    return Style(shape.astype(np.float32), cover.astype(np.float32), fray, curl, long, float(thick.max()) > 10)
+    return Style(
+        shape.astype(np.float32),
+        cover.astype(np.float32),
+        fray,
+        curl,
+        long,
+        float(thick[int(surface.row_of(-10.0))].max()) > 8,
+    )
