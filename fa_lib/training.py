@@ -25,7 +25,7 @@ CHECKPOINT_EVERY = 20.0  # seconds: costs nothing measurable, loses little
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train. The learning rate falls to a tenth at each share of `drops` of all epochs."""
+    """How long and how fast to train. The learning rate falls to a tenth at each share of `drops` of all steps."""
 
     epochs: int
     batch_size: int = 12
@@ -33,13 +33,13 @@ class Plan:
     drops: tuple[float, ...] = (0.6, 0.92)
     weight_decay: float = 5e-4
 
-    def lr_at(self, epoch: int) -> float:
-        """The learning rate in `epoch`, from 0.
+    def lr_at(self, progress: float) -> float:
+        """The learning rate when a share `progress` of all steps is done.
 
-        >>> [round(Plan(epochs=10, lr=1.0, drops=(0.5,)).lr_at(e), 3) for e in (0, 4, 5)]
+        >>> [round(Plan(epochs=10, lr=1.0, drops=(0.5,)).lr_at(p), 3) for p in (0, 0.49, 0.5)]
         [1.0, 1.0, 0.1]
         """
-        return self.lr * 0.1 ** sum(epoch >= math.floor(drop * self.epochs) for drop in self.drops)
+        return self.lr * 0.1 ** sum(progress >= drop for drop in self.drops)
 
 
 def device() -> torch.device:
@@ -55,7 +55,7 @@ def fit(
     folder: Path,
     title: str = "",
 ) -> pd.DataFrame:
-    """Trains `net` in place with AdamW; returns the log, one row an epoch: epoch, lr, seconds, mean of each loss part.
+    """Trains `net` in place with AdamW; returns the log, one row an epoch: epoch, seconds, mean of each loss part.
 
     `loss_of(net, batch)` returns the parts of the loss with "total". A checkpoint goes to `folder` every 20 seconds; a later
     call with the same arguments goes on from it. bf16 on a GPU that has it, fp32 on a CPU (where bf16 is slower).
@@ -78,12 +78,10 @@ def fit(
     report = _Report(title, plan.epochs, len(log))
     for epoch in range(len(log), plan.epochs):
         begin = time.monotonic()
-        for group in optimiser.param_groups:
-            group["lr"] = plan.lr_at(epoch)
-        parts = _epoch(wrapped, batches, loss_of, fabric, optimiser)
+        parts = _epoch(wrapped, batches, loss_of, fabric, optimiser, lambda share, e=epoch: plan.lr_at((e + share) / plan.epochs))
         if not math.isfinite(parts["total"]):
             raise InputError(f"{title}: the loss is {parts['total']} after epoch {epoch}; a smaller learning rate is needed")
-        log.append({"epoch": epoch, "lr": plan.lr_at(epoch), "seconds": time.monotonic() - begin, **parts})
+        log.append({"epoch": epoch, "seconds": time.monotonic() - begin, **parts})
         report(log[-1])
         if time.monotonic() - saved > CHECKPOINT_EVERY and epoch + 1 < plan.epochs:
             _save(checkpoint, net, optimiser, batches, log)
@@ -91,14 +89,18 @@ def fit(
     return pd.DataFrame(log)
 
 
-def _epoch(net: nn.Module, batches: Batches, loss_of: Callable, fabric, optimiser) -> dict[str, float]:
+def _epoch(
+    net: nn.Module, batches: Batches, loss_of: Callable, fabric, optimiser, lr_at: Callable[[float], float]
+) -> dict[str, float]:
     """One pass; the mean of each part of the loss. The parts stay on the device until the end, so nothing waits for it."""
     net.train()
     sums: dict[str, Tensor] = {}
     # whatever draws from torch's global generator (dropout) is tied to the stream of batches, which a checkpoint holds
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**31, (), generator=batches.generator)))
-        for batch in batches:
+        for step, batch in enumerate(batches):
+            for group in optimiser.param_groups:
+                group["lr"] = lr_at(step / len(batches))
             with fabric.autocast():
                 parts = loss_of(net, batch)
             optimiser.zero_grad()

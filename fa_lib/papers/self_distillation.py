@@ -44,7 +44,7 @@ SETTINGS = {
     ),
     "desk": Settings(
         {"resnet18": (("width", 24),), "fan2": (("width", 32), ("depth", 3), *MASS), "hrnet_w18": (("width", 6), *MASS)},
-        {"resnet18": (30_000, 4000), "fan2": (20_000, 4000), "hrnet_w18": (14_000, 0)},
+        {"resnet18": (20_000, 2000), "fan2": (14_000, 2000), "hrnet_w18": (10_000, 0)},
         batch_size=16, lr=2e-3, scale=MODERATE,
     ),
     "full": Settings(

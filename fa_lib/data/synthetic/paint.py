@@ -80,17 +80,23 @@ def eyes(one: HeadParameters, rest: np.ndarray, to_pixels: Callable[[np.ndarray]
     return result
 
 
-def mouth_gap(rest: np.ndarray) -> float:
-    """Height of the opening between the lips in mm."""
-    lip = head.read(rest, curves.inner_places()[[62 - 17, 66 - 17]])[0]
-    return float(max(lip[1, 1] - lip[0, 1], 0.0))
+def mouth_depth(rest: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far places (P, 2) inside the mouth lie below the upper lip, and how high the mouth is there; both (P, 1) mm."""
+    edges = []
+    for numbers in ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64)):
+        knots = curves.inner_places()[np.array(numbers) - 17]
+        # A parabola, as the mesh is too coarse to keep the edge of a wide-open mouth smooth between the landmarks.
+        bend = np.polyfit(knots[:, 0], head.read(rest[..., 1:2], knots)[0, :, 0], 2)
+        edges.append(np.polyval(bend, place[:, 0]))
+    y = head.read(rest[..., 1:2], place)[0]
+    return (y - edges[0][:, None]).astype(np.float32), (edges[1] - edges[0])[:, None].astype(np.float32)
 
 
 def _blend(colour: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
     return colour + (other - colour) * share
 
 
-def skin(one: HeadParameters, seen: Seen, iris: list[tuple], gap: float) -> np.ndarray:
+def skin(one: HeadParameters, seen: Seen, iris: list[tuple], rest: np.ndarray) -> np.ndarray:
     """Linear colour (P, 3) of head, neck and clothes."""
     # Colours stand as rows (3, P) here: numpy is much faster along long axes.
     tone, lip, hairs, wear = (getattr(one, n)[0][:, None] for n in ("skin", "lips", "hair", "cloth"))
@@ -122,7 +128,7 @@ def skin(one: HeadParameters, seen: Seen, iris: list[tuple], gap: float) -> np.n
     cloth = seen.layer("cloth")
     colour = _blend(colour, wear * light * (1 + 0.12 * strand), cloth)
     colour = np.ascontiguousarray(colour.T)
-    _paint_mouth(colour, one, seen, gap)
+    _paint_mouth(colour, seen, rest)
     _paint_eyes(colour, one, seen, iris)
     if one.style[0, 2] == people.COVER:
         _paint_cover(colour, one, seen)
@@ -146,26 +152,28 @@ def _paint_cover(colour: np.ndarray, one: HeadParameters, seen: Seen) -> None:
     colour[:] = _blend(colour, tint * seen.light[:, :3] * pleat, over)
 
 
-def _paint_mouth(colour: np.ndarray, one: HeadParameters, seen: Seen, gap: float) -> None:
+def _paint_mouth(colour: np.ndarray, seen: Seen, rest: np.ndarray) -> None:
     """Teeth, tongue and the dark of the mouth, in place, where the layer `mouth` is seen."""
     where = np.flatnonzero(seen.masks[0][:, 2] > 8)
-    if gap < 0.6 or len(where) == 0:
+    if len(where) == 0:
         return
     mouth = seen.layer("mouth", where)[:, None]
     across = np.abs(seen.place[where, :1] - surface.column_of(0.0))
-    # The opening narrows towards the corners, about 7.6 columns from the middle.
-    deep = seen.layer("depth", where)[:, None] * gap * np.sqrt(np.clip(1 - (across / 8.2) ** 2, 0.05, 1))
+    deep, gap = mouth_depth(rest, seen.place[where])
     inside = np.broadcast_to(np.float32([0.035, 0.008, 0.007]), (len(where), 3))
-    tongue = np.clip((deep - 0.62 * gap) / (0.2 * gap), 0, 1) * np.clip(1 - across / 7, 0, 1)
+    tongue = np.clip((deep - 0.62 * gap) / np.maximum(0.2 * gap, 0.1), 0, 1) * np.clip(1 - across / 7, 0, 1)
     inside = _blend(inside, np.float32([0.34, 0.09, 0.085]), tongue * np.clip((gap - 7) / 8, 0, 1))
-    length = 7.5 - 0.10 * across**1.5
-    teeth = np.clip((length - deep) * 1.2, 0, 1) * np.clip((9.0 - across) / 2.5, 0, 1)
-    low = np.clip((deep - (gap - 3.0)) * 1.2, 0, 1) * np.clip((6.5 - across) / 2, 0, 1) * np.clip((gap - 8) / 6, 0, 1)
+    length = np.minimum(7.5 - 0.10 * across**1.5, 0.8 * gap + 2)
+    teeth = np.clip((length - deep) * 1.2, 0, 1) * np.clip((7.2 - across) / 2.5, 0, 1)
+    low = np.clip((deep - (gap - 3.5)) * 1.2, 0, 1) * np.clip((5.0 - across) / 2, 0, 1) * np.clip((gap - 9) / 6, 0, 1)
     gaps = 1 - 0.16 * np.exp(-(((across + 0.0) % 2.1 / 0.22) ** 2))
-    white = np.float32([0.74, 0.68, 0.57]) * gaps * np.clip(1 - 0.011 * across**2, 0.1, 1) * np.clip(0.55 + deep / 3, 0, 1)
+    white = (
+        np.float32([0.74, 0.68, 0.57]) * gaps * np.clip(1 - 0.011 * across**2, 0.1, 1) * np.clip(0.55 + deep / 3, 0.2, 1)
+    )
     inside = _blend(inside, white, np.maximum(teeth, 0.7 * low))
     light = 0.35 + 0.6 * seen.light[where, :3]
-    colour[where] = _blend(colour[where], inside * light, mouth)
+    open_ = np.clip(gap / 0.8, 0, 1)  # closed lips show nothing of it
+    colour[where] = _blend(colour[where], inside * light, mouth * open_)
 
 
 def _paint_eyes(colour: np.ndarray, one: HeadParameters, seen: Seen, iris: list[tuple]) -> None:

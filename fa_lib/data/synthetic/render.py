@@ -128,14 +128,14 @@ def _draw_head(
     near[hit] = nearness
     cell = np.linalg.norm(xyz[surface.COLUMNS * 30 + 35, :2] - xyz[surface.COLUMNS * 31 + 35, :2])
     k = 8 if cell > 5 else 4 if cell > 2.2 else 2
-    masks = [_lookup(m, at * k).reshape(-1, 4)[: len(hit)] for m in texture.layers(k)]
+    masks = [_lookup(m, at * k).reshape(-1, m.shape[2])[: len(hit)] for m in texture.layers(k)]
     grain = cv2.remap(
         texture.noise(), at * 11 + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
     )
     grain = grain.reshape(-1, 4)[: len(hit)]
     rows = np.stack([hit % size[1], hit // size[1]], -1)
     seen = paint.Seen(rows, place, masks, grain, light)
-    canvas.reshape(-1, 4)[hit, :3] = paint.skin(one, seen, paint.eyes(one, rest, to_pixels), paint.mouth_gap(rest))
+    canvas.reshape(-1, 4)[hit, :3] = paint.skin(one, seen, paint.eyes(one, rest, to_pixels), rest)
     canvas.reshape(-1, 4)[hit, 3] = 1.0
     return near
 

@@ -10,7 +10,7 @@ import numpy as np
 from fa_lib.data.synthetic import curves, surface
 
 FINEST = 8  # texels per grid cell
-LAYERS = ("lips", "eye", "mouth", "brow", "shade", "red", "lash", "beard", "depth", "cloth", "fold", "lid_shadow")
+LAYERS = ("lips", "eye", "mouth", "brow", "shade", "red", "lash", "beard", "cloth", "fold", "lid_shadow")
 
 
 def _texel_shape(k: int) -> tuple[int, int]:
@@ -101,15 +101,6 @@ def _ear_hollows(k: int) -> np.ndarray:
     return np.maximum(np.maximum(bowl, rim), back).astype(np.float32)
 
 
-def _mouth_depth(k: int) -> np.ndarray:
-    """Inside the mouth: 0 at the upper inner lip, 1 at the lower one, along each column."""
-    up, low = curves.surface_curves()["inner_upper_lip"], curves.surface_curves()["inner_lower_lip"][::-1]
-    h, w = _texel_shape(k)
-    column, row = np.arange(w) / k, (np.arange(h) / k)[:, None]
-    top, bottom = (np.interp(column, p[:, 0], p[:, 1])[None] for p in (up, low))
-    return np.clip((row - top) / np.maximum(bottom - top, 0.25), 0, 1).astype(np.float32)
-
-
 def _beard(x: np.ndarray, y: np.ndarray, row: np.ndarray, lips: np.ndarray) -> np.ndarray:
     ax = np.abs(x)
     jaw = np.clip((y - np.interp(ax, (0, 22, 40, 58, 72), (84, 76, 68, 46, 12))) / 7, 0, 1)
@@ -125,7 +116,7 @@ def _beard(x: np.ndarray, y: np.ndarray, row: np.ndarray, lips: np.ndarray) -> n
 
 @lru_cache(maxsize=4)
 def layers(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Three uint8 pictures of four layers each, k texels per grid cell, in the order of LAYERS."""
+    """Three uint8 pictures of four or three layers each, k texels per grid cell, in the order of LAYERS."""
     if k < FINEST:
         finer = layers(k * 2)
         h, w = _texel_shape(k)
@@ -159,7 +150,7 @@ def layers(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     lid = sum(_stroke(k, line[f"{s}_upper_lid"] + [0, 0.6], 3.0, 4) for s in ("left", "right"))
     every = (
         lips, eye, mouth, _brows(k), _shade(k, x, y, row), red, lash, _beard(x, y, row, lips),
-        _mouth_depth(k), cloth, fold, lid,
+        cloth, fold, lid,
     )  # fmt: skip
     stack = np.stack([np.clip(v, 0, 1) for v in every], -1)
     stack = np.round(stack * 255).astype(np.uint8)
