@@ -285,6 +285,7 @@ def table(study: Study, number: int) -> pd.DataFrame:
     printed = published(study.paper).query("table == @number").set_index(["label", "metric"])["value"]
     now = measure(study, definition).set_index(["label", "metric"])
     before = recorded(study.paper, number, study.source.dataset)
+    current = runs.code_hash(study.run(study.paper.ROWS[0], 0).config.code)
     kept = before.set_index(["label", "metric"]) if before is not None else None
     lines = {}
     for label in definition.rows:
@@ -292,7 +293,7 @@ def table(study: Study, number: int) -> pd.DataFrame:
         for metric in (*definition.columns, "kept", "nme"):
             if metric in definition.columns:
                 line[metric, "paper"] = f"{printed[label, metric]:g}" if (label, metric) in printed.index else "–"
-            line[metric, "recorded"] = _cell(kept, label, metric, stale=True)
+            line[metric, "recorded"] = _cell(kept, label, metric, current)
             line[metric, "this run"] = _cell(now, label, metric)
         lines[label] = line
     found = pd.DataFrame.from_dict(lines, orient="index")
@@ -300,11 +301,11 @@ def table(study: Study, number: int) -> pd.DataFrame:
     return found
 
 
-def _cell(frame: pd.DataFrame | None, label: str, metric: str, stale: bool = False) -> str:
+def _cell(frame: pd.DataFrame | None, label: str, metric: str, current: str | None = None) -> str:
     if frame is None or (label, metric) not in frame.index:
         return "–"
     line = frame.loc[(label, metric)]
-    old = " (stale)" if stale and line["code"] != runs.code_hash() else ""
+    old = " (stale)" if current and line["code"] != current else ""
     return f"{line['value']:.3g} [{line['low']:.3g}, {line['high']:.3g}]{old}"
 
 

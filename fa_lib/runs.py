@@ -11,13 +11,14 @@ import datetime
 import hashlib
 import json
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,9 @@ PROFILES = {
 
 
 class Config(Protocol):
-    """What a paper's run needs to know: a frozen dataclass that can train itself."""
+    """What a paper's run needs to know: a frozen dataclass that can train itself. `code`: see `code_hash`."""
+
+    code: ClassVar[tuple[str, ...]]
 
     def build(self) -> nn.Module:
         """The untrained network, in the shape that the saved weights have."""
@@ -114,10 +117,10 @@ class Trained:
 
     def network(self) -> nn.Module:
         """The trained network, in evaluation mode, on the CPU."""
-        from safetensors.torch import load_model
+        from safetensors.torch import load_file
 
         net = self.run.config.build()
-        load_model(net, self.folder / "model.safetensors")
+        net.load_state_dict(load_file(self.folder / "model.safetensors"))
         return net.eval()
 
     @cached_property
@@ -149,29 +152,32 @@ def get(run: Run) -> Trained:
 
 
 def _train(run: Run) -> None:
-    from safetensors.torch import save_model
+    from safetensors.torch import save
 
-    part = run.folder.parent / f".{run.folder.name}.part"
-    part.mkdir(exist_ok=True)
+    origin = {"code": code_hash(run.config.code), "files": list(run.config.code)}  # now, not after an hour of editing
+    checkpoints = run.folder.parent / f".{run.folder.name}.part"
+    checkpoints.mkdir(exist_ok=True)
     begin = time.monotonic()
-    net, log, predictions = run.config.train(run, part)
-    where = next(net.parameters()).device
-    save_model(net.cpu().to(memory_format=torch.contiguous_format), part / "model.safetensors")
-    log.to_csv(part / "log.csv", index=False)
-    np.savez(part / "predictions.npz", **predictions)
-    storage.write_json(part / "config.json", run.describe())
+    net, log, predictions = run.config.train(run, checkpoints)
+    origin |= provenance(next(net.parameters()).device)
     seconds = max(time.monotonic() - begin, float(log["seconds"].sum()))  # a resumed run counts its first part, too
-    storage.write_json(part / "provenance.json", {**provenance(where), "id": run.id, "hash": run.hash, "seconds": round(seconds, 1)})
-    (part / "checkpoint.pt").unlink(missing_ok=True)
-    part.rename(run.folder)
+    with storage.new_folder(run.folder) as fresh:
+        weights = {key: value.cpu().contiguous() for key, value in net.state_dict().items()}
+        (fresh / "model.safetensors").write_bytes(save(weights))
+        log.to_csv(fresh / "log.csv", index=False)
+        np.savez(fresh / "predictions.npz", **predictions)
+        storage.write_json(fresh / "config.json", run.describe())
+        storage.write_json(
+            fresh / "provenance.json", {**origin, "id": run.id, "hash": run.hash, "seconds": round(seconds, 1)}
+        )
+    shutil.rmtree(checkpoints)
 
 
 def provenance(where: torch.device | str = "cpu") -> dict:
-    """Where a number comes from: commit, hash of the code that computes, versions, device, date."""
+    """Where a number comes from: commit, versions, device, date."""
     gpu = torch.device(where).type == "cuda"
     return {
         "commit": _commit(),
-        "code": code_hash(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads",
@@ -189,18 +195,16 @@ def _commit() -> str:
     return commit.strip() + ("+changes" if dirty.strip() else "")
 
 
-COMPUTING = ("geometry", "heatmaps", "landmarks", "data/augment", "data/faces", "models", "losses", "training")
-
-
 @cache
-def code_hash() -> str:
-    """Hash of the code that decides results. Comments, docstrings and layout do not count; a loss's arithmetic does."""
-    package = storage.PROJECT / "fa_lib"
+def code_hash(files: tuple[str, ...]) -> str:
+    """Hash of the code that decides a paper's results. Comments, docstrings and layout do not count; arithmetic does.
+
+    `files`: paths below fa_lib without suffix, such as "losses/landmark".
+    """
     digest = hashlib.sha256()
-    files = [file for name in COMPUTING for file in (package / f"{name}.py", *sorted((package / name).glob("*.py")))]
-    for file in [*files, *sorted((package / "papers").glob("*_training.py"))]:
-        if file.exists():
-            digest.update(_meaning(file).encode())
+    for name in files:
+        file = storage.PROJECT / "fa_lib" / f"{name}.py"
+        digest.update(_meaning(file).encode() if file.exists() else b"gone")
     return digest.hexdigest()[:12]
 
 
@@ -221,4 +225,4 @@ def stored(paper: str | None = None) -> Iterator[dict]:
             content = json.loads(file.read_text())
         except ValueError as error:
             raise InputError(f"{file} is not readable JSON ({error}); remove its folder and the run is trained again") from error
-        yield {**content, "folder": str(file.parent), "stale": content["code"] != code_hash()}
+        yield {**content, "folder": str(file.parent), "stale": content["code"] != code_hash(tuple(content["files"]))}

@@ -3,6 +3,7 @@
 Same seed, same machine: same result, bit for bit on a CPU, also when a run was killed in the middle and started again.
 """
 
+import io
 import math
 import sys
 import time
@@ -113,8 +114,10 @@ def _epoch(
 
 def _save(checkpoint: Path, net: nn.Module, optimiser, batches: Batches, log: list[dict]) -> None:
     state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "log": log}
+    buffer = io.BytesIO()  # in memory first: on a full disk torch.save to a file raises an error that names no reason
+    torch.save({**state, "stream": batches.generator.get_state()}, buffer)
     with storage.new_file(checkpoint) as part:
-        torch.save({**state, "stream": batches.generator.get_state()}, part)
+        part.write_bytes(buffer.getbuffer())
 
 
 def _resume(checkpoint: Path, net: nn.Module, optimiser, batches: Batches) -> list[dict]:

@@ -7,6 +7,7 @@ stage i - 1, learns from that network's output, takes f_0's output as the size t
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,15 @@ AMPLITUDE, SIGMA = 4096, 1.0  # equation 10
 AUGMENT = Augment(flip=0.5, scale=(0.5, 1.1))
 # ... and for ELT translation of +-8 of 256 pixels, scaling 0.8-1.0, rotation +-30 degrees
 TRANSFORM = Augment(scale=(0.8, 1.0), degrees=30, shift=8 / 256)
+
+# the files whose meaning decides what this paper's runs compute: when one changes, recorded results show as stale
+CODE = (
+    "geometry", "heatmaps", "landmarks", "training",
+    "data/augment", "data/crops", "data/twice",
+    "models/fan", "models/hrnet", "models/resnet",
+    "losses/heatmap", "losses/landmark", "losses/self_distillation",
+    "papers/self_distillation_training",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,8 @@ class Stage:
     warm: bool = True
     teacher: runs.Run | None = None
     base: runs.Run | None = None
+
+    code: ClassVar[tuple[str, ...]] = CODE
 
     def build(self) -> nn.Module:
         """The untrained network; its weights come from torch's global generator."""
