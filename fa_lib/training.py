@@ -5,6 +5,7 @@ Same seed, same machine: same result, bit for bit on a CPU, also when a run was 
 
 import io
 import math
+import pickle
 import sys
 import time
 from collections.abc import Callable
@@ -125,7 +126,7 @@ def _resume(checkpoint: Path, net: nn.Module, optimiser, batches: Batches) -> li
         return []
     try:
         state = torch.load(checkpoint, map_location=batches.device, weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError) as error:  # cut short by a crash of the machine
+    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:  # cut short by a crash of the machine
         print(f"{checkpoint} cannot be read ({error}); training starts again", file=sys.stderr)
         return []
     net.load_state_dict(state["net"])
@@ -161,7 +162,7 @@ def predict(net: nn.Module, crops: np.ndarray, method: Method = "centroid", batc
     where = next(net.parameters()).device
     net.eval()
     found = []
-    for start in range(0, len(crops), batch_size):
+    for start in range(0, max(1, len(crops)), batch_size):  # no picture is one empty batch: (0, K, 2)
         pictures = torch.from_numpy(np.array(crops[start : start + batch_size])).to(where)
         output = net(pictures.permute(0, 3, 1, 2).float() / 255)
         found.append(models.landmarks_of(output, crops.shape[1], method).float().cpu())

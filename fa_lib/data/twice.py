@@ -71,6 +71,9 @@ def photographed(root: str, size: int) -> Twice:
         if quality > 0.97:
             kept.append((pair, a.group))
             maps.append(forth)
+    if not kept:  # a partial copy of 300-W may hold no pair; the claim about labels is then undecided
+        pictures, labels = np.zeros((0, size, size, 3), np.uint8), np.zeros((0, 68, 2), np.float32)
+        return Twice(pictures, pictures, labels, labels, Affine.identity(0), np.array([], str))
     back = Affine(torch.from_numpy(np.stack(maps))).inverse()
     first, second = (np.stack([pair[i][0] for pair, _ in kept]) for i in (0, 1))
     labels = [np.stack([pair[i][1] for pair, _ in kept]) for i in (0, 1)]
