@@ -133,9 +133,7 @@ def crop_affine(box: Tensor, size: int) -> Affine:
     scale = size / (box[:, 2] - box[:, 0])
     zero = torch.zeros_like(scale)
     offset = -0.5 - box[:, :2] * scale[:, None]
-    return Affine(
-        torch.stack([torch.stack([scale, zero, offset[:, 0]], -1), torch.stack([zero, scale, offset[:, 1]], -1)], 1)
-    )
+    return Affine(torch.stack([torch.stack([scale, zero, offset[:, 0]], -1), torch.stack([zero, scale, offset[:, 1]], -1)], 1))
 
 
 def normalise(landmarks: Tensor, size: int) -> Tensor:

@@ -30,9 +30,7 @@ def to_map(landmarks: Tensor, stride: float) -> Tensor:
     return (landmarks + 0.5) / stride - 0.5
 
 
-def draw(
-    landmarks: Tensor, size: int, sigma: float = 1.0, amplitude: float = 1.0, variance: Variance = "2s2"
-) -> Tensor:
+def draw(landmarks: Tensor, size: int, sigma: float = 1.0, amplitude: float = 1.0, variance: Variance = "2s2") -> Tensor:
     """Gaussian heatmaps (B, K, size, size) with their peaks at `landmarks` (B, K, 2), in heatmap pixels, sub-pixel exact.
 
     `variance="2s2"` draws exp(-r^2 / (2 sigma^2)), as most papers do; `"s2"` draws exp(-r^2 / sigma^2), equation 10 of paper 1.

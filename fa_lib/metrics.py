@@ -110,9 +110,7 @@ def decompose(displacements: np.ndarray, reject: float | None = 0.05) -> dict[st
     }
 
 
-def bias_std_nrmse(
-    pred: np.ndarray, target: np.ndarray, lengths: np.ndarray, *, reject: float | None = 0.05
-) -> dict[str, float]:
+def bias_std_nrmse(pred: np.ndarray, target: np.ndarray, lengths: np.ndarray, *, reject: float | None = 0.05) -> dict[str, float]:
     """`decompose` of the displacements between `pred` and `target` (paper 1, equations 11-14).
 
     >>> pred = np.array([[[1.0, 0.0], [3.0, 0.0]]])

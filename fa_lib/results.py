@@ -94,6 +94,8 @@ def estimate(
 
     Faces of one group (M,) are drawn together. With a single seed the interval speaks of faces alone.
     """
+    if not len(groups):  # no pairs labelled twice in a partial set, no challenging faces
+        return Estimate(np.nan, np.nan, np.nan, (np.nan,) * len(scores))
     _, member = np.unique(np.asarray(groups), return_inverse=True)
     count, seeds = member.max() + 1, len(scores)
 

@@ -47,8 +47,8 @@ class Profile:
 PROFILES = {
     p.name: p
     for p in (
-        Profile("smoke", 64, train_faces=24, test_faces=16, clips=1, frames=6, seeds=(0, 1)),
-        Profile("quick", 64, train_faces=600, test_faces=300, clips=3, frames=50, seeds=(0, 1)),
+        Profile("smoke", 64, train_faces=24, test_faces=16, clips=1, frames=12, seeds=(0, 1)),
+        Profile("quick", 64, train_faces=600, test_faces=300, clips=2, frames=90, seeds=(0, 1)),
         Profile("desk", 96, train_faces=2000, test_faces=689, clips=4, frames=50, seeds=(0, 1, 2), recorded=True),
         Profile("full", 256, train_faces=3148, test_faces=689, clips=8, frames=150, seeds=(0, 1, 2), recorded=True),
         Profile("paper", 256, train_faces=3148, test_faces=689, clips=16, frames=250, seeds=(0, 1, 2, 3, 4), recorded=True),
@@ -155,7 +155,8 @@ def _train(run: Run) -> None:
     from safetensors.torch import save
 
     origin = {"code": code_hash(run.config.code), "files": list(run.config.code)}  # now, not after an hour of editing
-    checkpoints = run.folder.parent / f".{run.folder.name}.part"
+    # a checkpoint of other code is not gone on from: the result would be of neither
+    checkpoints = run.folder.parent / f".{run.folder.name}.{origin['code']}.part"
     checkpoints.mkdir(exist_ok=True)
     begin = time.monotonic()
     net, log, predictions = run.config.train(run, checkpoints)
@@ -167,10 +168,9 @@ def _train(run: Run) -> None:
         log.to_csv(fresh / "log.csv", index=False)
         np.savez(fresh / "predictions.npz", **predictions)
         storage.write_json(fresh / "config.json", run.describe())
-        storage.write_json(
-            fresh / "provenance.json", {**origin, "id": run.id, "hash": run.hash, "seconds": round(seconds, 1)}
-        )
-    shutil.rmtree(checkpoints)
+        storage.write_json(fresh / "provenance.json", {**origin, "id": run.id, "hash": run.hash, "seconds": round(seconds, 1)})
+    for folder in run.folder.parent.glob(f".{run.folder.name}.*.part"):
+        shutil.rmtree(folder)
 
 
 def provenance(where: torch.device | str = "cpu") -> dict:
@@ -213,7 +213,7 @@ def _meaning(file: Path) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            body[0].value.value = None  # a docstring
+            del body[0]  # a docstring
     return ast.dump(tree)
 
 

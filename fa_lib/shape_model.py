@@ -17,9 +17,7 @@ class ShapeModel:
     variances: np.ndarray
 
     @classmethod
-    def fit(
-        cls, landmarks: np.ndarray, keep: float = 0.9, by: Literal["variance", "components"] = "variance"
-    ) -> "ShapeModel":
+    def fit(cls, landmarks: np.ndarray, keep: float = 0.9, by: Literal["variance", "components"] = "variance") -> "ShapeModel":
         """Fit to landmarks (N, K, 2). `keep` of the variance (what paper 2's code does) or of the components (its text).
 
         >>> line = np.arange(5.0)[:, None, None] * np.ones((1, 3, 2))  # shapes that move along one direction only

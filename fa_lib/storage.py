@@ -30,6 +30,7 @@ def disk_errors(what: str) -> Iterator[None]:
     """Turns a full, read-only or forbidden disk into one sentence about `what`."""
     reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
     reasons |= {errno.EACCES: "permission is denied", errno.EPERM: "permission is denied"}
+    reasons |= {errno.EFBIG: "a file would be larger than the disk or the limit of `ulimit -f` allows"}
     try:
         yield
     except OSError as error:

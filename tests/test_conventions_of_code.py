@@ -21,7 +21,8 @@ FLOORS = {
     4: "training",
     5: "results plots runs",
     6: "papers",
-    7: "__main__ notebook",
+    7: "reproduce notebook",
+    8: "__main__",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 MAX_PACKAGE, MAX_FILE, MAX_FUNCTION = 6000, 350, 60
@@ -33,15 +34,11 @@ PHOTOGRAPH = re.compile(r"\.jpe?g$", re.IGNORECASE)
 
 SOURCES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "fa_lib").rglob("*.py"))}
 MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in SOURCES}
-COMMITTED = subprocess.run(
-    ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
-).stdout.splitlines()
+COMMITTED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
 REQUIREMENTS = sorted(path.name for path in (ROOT / "requirements").glob("*.txt"))
 
 
-def imported(
-    source: str, module: str, modules: dict[str, str], is_package: bool = False, eager: bool = False
-) -> set[str]:
+def imported(source: str, module: str, modules: dict[str, str], is_package: bool = False, eager: bool = False) -> set[str]:
     """The modules of `modules` that `source`, the text of `module`, imports: anywhere, or (`eager`) on import."""
     found = set()
     tree = ast.parse(source)
@@ -97,9 +94,7 @@ def size_complaints(name: str, source: str) -> list[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = node.end_lineno - node.lineno + 1
             if length > MAX_FUNCTION:
-                complaints.append(
-                    f"{name}:{node.lineno} {node.name}: {length} lines, at most {MAX_FUNCTION}, aim at 40"
-                )
+                complaints.append(f"{name}:{node.lineno} {node.name}: {length} lines, at most {MAX_FUNCTION}, aim at 40")
     return complaints
 
 
@@ -150,9 +145,7 @@ def requirement_complaints(text: str) -> list[str]:
 
 def picture_complaints(names: list[str]) -> list[str]:
     """Committed photographs, and pictures that the project did not draw into figures/."""
-    return [
-        name for name in names if PHOTOGRAPH.search(name) or (PICTURE.search(name) and not name.startswith("figures/"))
-    ]
+    return [name for name in names if PHOTOGRAPH.search(name) or (PICTURE.search(name) and not name.startswith("figures/"))]
 
 
 def path_complaints(name: str, text: str) -> list[str]:
@@ -252,9 +245,7 @@ def test_circle_is_caught():
 
 def test_imports_are_read_in_every_spelling():
     modules = dict.fromkeys(["fa_lib", "fa_lib.metrics", "fa_lib.losses", "fa_lib.losses.elt", "fa_lib.geometry"], "")
-    source = (
-        "import fa_lib.metrics\nfrom . import elt\nfrom ..geometry import Affine\ndef f(): from fa_lib import losses"
-    )
+    source = "import fa_lib.metrics\nfrom . import elt\nfrom ..geometry import Affine\ndef f(): from fa_lib import losses"
     expected = {"fa_lib.metrics", "fa_lib.losses.elt", "fa_lib.geometry", "fa_lib.losses"}
     assert imported(source, "fa_lib.losses.sct", modules) == expected
     assert imported(source, "fa_lib.losses.sct", modules, eager=True) == expected - {"fa_lib.losses"}

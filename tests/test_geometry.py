@@ -138,9 +138,7 @@ def test_affine_matmul_is_a_product_of_homogeneous_matrices():
 
 @quick
 @given(numbers, numbers, st.floats(0.5, 2), st.floats(-180, 180), numbers, numbers)
-def test_affine_about_moves_centre_by_translation(
-    x: float, y: float, scale: float, degrees: float, dx: float, dy: float
-):
+def test_affine_about_moves_centre_by_translation(x: float, y: float, scale: float, degrees: float, dx: float, dy: float):
     centre, shift = torch.tensor([[x, y]], dtype=F64), torch.tensor([[dx, dy]], dtype=F64)
     move = Affine.about(centre, torch.tensor([scale], dtype=F64), torch.tensor([degrees], dtype=F64), shift)
     torch.testing.assert_close(apply_to_landmarks(move, centre[None])[0], centre + shift, rtol=0, atol=1e-9)

@@ -85,9 +85,7 @@ def test_mirror_twice_is_identity_on_coordinates(count: int):
 @pytest.mark.parametrize("source, target", [(98, 68), (68, 68), (29, 29)])
 def test_convert_commutes_with_flip(source: int, target: int):
     face = np.random.default_rng(0).uniform(0, 256, (2, source, 2))
-    np.testing.assert_array_equal(
-        mirrored(convert(face, source, target), 256), convert(mirrored(face, 256), source, target)
-    )
+    np.testing.assert_array_equal(mirrored(convert(face, source, target), 256), convert(mirrored(face, 256), source, target))
 
 
 def test_convert_keeps_regions_and_normalising_points():

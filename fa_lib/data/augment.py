@@ -102,7 +102,12 @@ class Batches:
     """
 
     def __init__(
-        self, faces: Faces, augment: Augment, batch_size: int, device: torch.device | str = "cpu", generator: Generator | None = None
+        self,
+        faces: Faces,
+        augment: Augment,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        generator: Generator | None = None,
     ) -> None:
         self.faces, self.augment, self.device = faces, augment, torch.device(device)
         self.batch_size = min(batch_size, len(faces))

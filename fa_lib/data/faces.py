@@ -8,6 +8,7 @@ import hashlib
 import json
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -68,9 +69,7 @@ class Faces:
 
     def select(self, index: np.ndarray) -> "Faces":
         """The faces of an index or mask, in its order."""
-        chosen = {
-            f.name: value[index] for f in fields(self) if isinstance(value := getattr(self, f.name), np.ndarray)
-        }
+        chosen = {f.name: value[index] for f in fields(self) if isinstance(value := getattr(self, f.name), np.ndarray)}
         return replace(self, **chosen)
 
 
@@ -87,8 +86,9 @@ def load(
     """The faces of a data set, from the crop store, which is built on the first call.
 
     Args: `name`: "300w" (needs `root`, the folder that holds afw/, helen/, lfpw/, ibug/), "synthetic/300w" or
-    "synthetic/300vw" (rendered from `seed`: `count` faces, or `count` clips a scenario of `frames` each); `split`: "train", "common", "challenging", "full"; for
-    clips "1", "2", "3" (the scenarios) or "test" (all). For real faces `count` draws a random subset, always the same one.
+    "synthetic/300vw" (rendered from `seed`: `count` faces, or `count` clips a scenario of `frames` each); `split`: "train",
+    "common", "challenging", "full"; for clips "1", "2", "3" (the scenarios) or "test" (all). For real faces `count` draws a
+    random subset, always the same one.
 
     Raises InputError for unknown names, missing folders, and pictures or annotations that cannot be read.
     """
@@ -149,20 +149,34 @@ def _cut(samples: list["readers.Sample"], size: int) -> Iterator[dict]:
 def _open(name: str, build: Callable[[], Iterator[dict]]) -> Faces:
     """The store `name`, built under a lock if it is not there: two processes that ask at once build it once."""
     folder = storage.cache_folder() / name
-    if not (folder / "meta.json").exists():
+    faces = _read(folder)
+    if faces is None:
         with storage.disk_errors(str(folder)):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(f"{folder}.lock")
-            with lock:
-                if not (folder / "meta.json").exists():
+            with FileLock(f"{folder}.lock"):
+                faces = _read(folder)
+                if faces is None:
                     with storage.new_folder(folder) as fresh:
                         _write(fresh, name, build())
-    meta = json.loads((folder / "meta.json").read_text())
-    index = np.load(folder / "index.npz", allow_pickle=False)
-    images = np.memmap(folder / "images.bin", np.uint8, "r", shape=tuple(meta["shape"]))
-    arrays = {key: index[key] if key in index else None for key in ("landmarks", "truth", "second", "still", "matrix")}
-    texts = {key: index[key] for key in ("names", "subset", "group")}
-    return Faces(images, **arrays, **texts, size=meta["size"], title=meta["title"], fingerprint=meta["fingerprint"])
+                    faces = _read(folder)
+    assert faces is not None
+    return faces
+
+
+def _read(folder: Path) -> Faces | None:
+    """The faces of a store, None where it is not there, or was damaged, as when the machine lost power."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        with np.load(folder / "index.npz", allow_pickle=False) as index:
+            arrays = {key: index[key] if key in index else None for key in ("landmarks", "truth", "second", "still", "matrix")}
+            texts = {key: index[key] for key in ("names", "subset", "group")}
+        images = np.memmap(folder / "images.bin", np.uint8, "r", shape=tuple(meta["shape"]))
+        return Faces(images, **arrays, **texts, size=meta["size"], title=meta["title"], fingerprint=meta["fingerprint"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        print(f"{folder} cannot be read ({error}); it is built again", file=sys.stderr)
+        return None
 
 
 def _write(folder: Path, name: str, chunks: Iterator[dict]) -> None:
@@ -195,7 +209,7 @@ class _Progress:
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic() - self.begin
         watched = sys.stderr.isatty()
-        if (now - self.last < (0.2 if watched else 10)) and done < total or total < 32:
+        if total < 32 or (done < total and now - self.last < (0.2 if watched else 10)):
             return
         self.last = now
         text = f"{self.title}: {done} of {total} faces, {now * (total - done) / done:.0f} s left"

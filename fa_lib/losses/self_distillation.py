@@ -25,9 +25,7 @@ def face_l2(pred: Tensor, target: Tensor) -> Tensor:
     return l2(pred, target) * pred.shape[1]
 
 
-def elt(
-    model: Callable[[Tensor], Tensor], images: Tensor, pred: Tensor, affine: Affine, *, distance: Distance = l2
-) -> Tensor:
+def elt(model: Callable[[Tensor], Tensor], images: Tensor, pred: Tensor, affine: Affine, *, distance: Distance = l2) -> Tensor:
     """Punishes landmarks that do not move with the picture (equation 1): distance(f(I), T^-1 f(T I)).
 
     Args: `model` maps pictures to landmarks in their pixels; `images` (B, C, H, H); `pred` (B, K, 2) = model(images), given

@@ -13,6 +13,7 @@ from fa_lib.papers.self_distillation_training import AUGMENT, DataSource, Stage
 from fa_lib.results import Claim, Table
 
 SLUG = "self_distillation"
+NOTEBOOK = "01_self_distillation"
 TITLE = "Iterative Self-distillation for Precise Facial Landmark Localization"
 ITERATIONS = {"resnet18": 6, "fan2": 3}  # section 4.2
 ARMS = {"gt": {}, "elt": {"elt": True}, "sct": {"sct": True}, "all": {"elt": True, "sct": True}}  # section 4.4
@@ -130,6 +131,20 @@ def chains() -> list[list[str]]:
     for row, (network, arm, _, _) in _PARTS.items():
         grouped.setdefault((network, arm), []).append(row)
     return sorted(grouped.values(), key=lambda rows: (-("fan2" in rows[0]), -len(rows)))
+
+
+def cost(run: runs.Run) -> float:
+    """How long a run takes, beside others of its profile: faces seen, twice with ELT, plus the teachers, by network."""
+    stage = run.config
+    looks = 1 + stage.elt + (stage.iteration > 0) / 3 + (stage.iteration > 1 and stage.sct) / 3
+    return stage.plan.epochs * stage.source.faces * looks * {"resnet18": 1, "fan2": 2.3, "hrnet_w18": 9}[stage.network]
+
+
+def figures() -> dict:
+    """Figure number -> function of a study that draws it (matplotlib is imported here, since training does without)."""
+    from fa_lib.papers.self_distillation_figures import FIGURES
+
+    return FIGURES
 
 
 _ERRORS = ("bias", "std", "nrmse")

@@ -39,9 +39,7 @@ def frontal_points() -> np.ndarray:
     top, bottom = outer[:4], outer[4:]
     mouth = np.concatenate([top, _mirror(top[2::-1]), _mirror(bottom[:2]), bottom[2:], bottom[1::-1]])
     inside = np.concatenate([inner[:3], _mirror(inner[1::-1]), _mirror(inner[3:4]), inner[4:], inner[3:4]])
-    return np.concatenate(
-        [brow, _mirror(brow[::-1]), ridge, base, _mirror(base[1::-1]), left_eye, right_eye, mouth, inside]
-    )
+    return np.concatenate([brow, _mirror(brow[::-1]), ridge, base, _mirror(base[1::-1]), left_eye, right_eye, mouth, inside])
 
 
 def _spline(knots: np.ndarray, closed: bool, each: int = 12) -> np.ndarray:

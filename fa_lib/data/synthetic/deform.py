@@ -218,9 +218,7 @@ def bases() -> tuple[np.ndarray, np.ndarray]:
     for _ in range(RANDOM_FIELDS):
         control = rng.normal(size=(104, 3)) * 0.25
         at = _metric(_controls()[0])
-        wave = sum(
-            rng.normal(size=3) * np.sin(at @ rng.normal(size=2) / 35 + rng.uniform(0, 6.3))[:, None] for _ in range(3)
-        )
+        wave = sum(rng.normal(size=3) * np.sin(at @ rng.normal(size=2) / 35 + rng.uniform(0, 6.3))[:, None] for _ in range(3))
         rough.append(_interpolant() @ (_controls()[1] @ control + 0.5 * wave * (_controls()[1].sum(1) > 0)[:, None]))
     identity = [*(_from_moves(m) for m in IDENTITY.values()), *_whole(), *rough]
     lips = {55: -1.5, 56: -2.3, 57: -2.4, 58: -2.3, 59: -1.5, 49: 0.6, 50: 0.9, 51: 0.9, 52: 0.9, 53: 0.6, 8: -0.8}

@@ -81,18 +81,14 @@ def style_of(style: int) -> Style:
         sin, cos = np.sin(np.radians(theta)), np.cos(np.radians(theta))
         ease = t * t * (3 - 2 * t)
         fall = np.stack(
-            np.broadcast_arrays(
-                (82 + 14 * t) * sin, t * (190 - 20 * np.abs(sin)), -8 + np.where(cos > 0, 70, 88 + 10 * t) * cos
-            ),
+            np.broadcast_arrays((82 + 14 * t) * sin, t * (190 - 20 * np.abs(sin)), -8 + np.where(cos > 0, 70, 88 + 10 * t) * cos),
             -1,
         )
         keep = (1 - np.clip(t * 4, 0, 1))[..., None]
         shape = np.where((t > 0)[..., None], fall * (1 - keep) + shape * keep + 0 * ease[..., None], shape)
         cover = _line(style, theta) - np.where(t > 0, t * 120, y)
         cover = np.minimum(cover, (1.02 - t) * 160)
-    fray = {people.SCARF: 0.4, people.BUZZ: 4.0, people.FRINGE: 9.0, people.CURLY: 9.0, people.AFRO: 5.0}.get(
-        style, 5.0
-    )
+    fray = {people.SCARF: 0.4, people.BUZZ: 4.0, people.FRINGE: 9.0, people.CURLY: 9.0, people.AFRO: 5.0}.get(style, 5.0)
     curl = {people.CURLY: 1.0, people.AFRO: 1.0}.get(style, 0.0)
     return Style(
         shape.astype(np.float32),

@@ -35,9 +35,7 @@ class HeadParameters:
     detail: np.ndarray  # (N, 6) freckles, blush, beard, age lines, shine, pupil size; each 0..1
     style: np.ndarray  # (N, 4) int: hair, glasses, occluder, background
     light: np.ndarray  # (N, 8) key azimuth and elevation (degrees), key RGB, ambient RGB
-    camera: (
-        np.ndarray
-    )  # (N, 8) blur (per cent of the picture), motion blur (same), its angle, noise, JPEG quality, gain RGB
+    camera: np.ndarray  # (N, 8) blur (per cent of the picture), motion blur (same), its angle, noise, JPEG quality, gain RGB
     seed: np.ndarray  # (N,) int64, seeds textures, hair strands and background
 
     def __len__(self) -> int:
@@ -54,9 +52,7 @@ class HeadParameters:
 
 def join(parts: list[HeadParameters]) -> HeadParameters:
     """One batch from several."""
-    return HeadParameters(
-        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(HeadParameters)}
-    )
+    return HeadParameters(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(HeadParameters)})
 
 
 def rotations(pose: np.ndarray) -> np.ndarray:

@@ -24,9 +24,7 @@ class Clip:
 
     images: np.ndarray  # (T, size, size, 3) uint8 RGB
     truth: np.ndarray  # (T, 68, 2) float32, exact
-    landmarks: (
-        np.ndarray
-    )  # (T, 68, 2) float32, annotation: smooth in time, a little off, as 300-VW's semi-automatic one
+    landmarks: np.ndarray  # (T, 68, 2) float32, annotation: smooth in time, a little off, as 300-VW's semi-automatic one
     still: np.ndarray  # (T,) bool, frames in which the face does not move
     name: str
     scenario: int
@@ -134,9 +132,7 @@ def follow_by_hand(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for axis, spread in ((0, 1.3 if jaw else 0.45), (1, 0.5 if jaw else 0.45)):
             drift = _wander(frames, rng, 2, 0.25)
             shapes = _smooth(len(strand), rng, (3,))
-            offset[:, strand, axis] = spread * (
-                0.8 * shapes[0] + 0.4 * drift[:, :1] * shapes[1] + 0.4 * drift[:, 1:] * shapes[2]
-            )
+            offset[:, strand, axis] = spread * (0.8 * shapes[0] + 0.4 * drift[:, :1] * shapes[1] + 0.4 * drift[:, 1:] * shapes[2])
     step = offset / 100 * length
     return (points + step[..., :1] * along + step[..., 1:] * across).astype(np.float32)
 

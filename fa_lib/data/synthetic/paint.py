@@ -111,9 +111,7 @@ def skin(one: HeadParameters, seen: Seen, iris: list[tuple], rest: np.ndarray) -
     colour = _blend(colour, lip * (1 + 0.10 * pore), 0.9 * lips)
     hairy = np.clip(seen.layer("brow") * (1.15 + 0.8 * strand), 0, 1) * 0.88
     if beard > 0:
-        rough = np.clip(
-            seen.layer("beard") * (0.25 + 1.1 * beard) * (0.85 + 0.9 * strand + 0.3 * pore), 0, 0.35 + 0.6 * beard
-        )
+        rough = np.clip(seen.layer("beard") * (0.25 + 1.1 * beard) * (0.85 + 0.9 * strand + 0.3 * pore), 0, 0.35 + 0.6 * beard)
         hairy = np.maximum(hairy, rough)
     colour = _blend(colour, hairs * 0.8 * (1 + 0.5 * strand), hairy)
     shade = seen.layer("shade") * (1 - 0.45 * (0.15 + age) * seen.layer("fold"))
@@ -144,9 +142,7 @@ def _paint_cover(colour: np.ndarray, one: HeadParameters, seen: Seen) -> None:
     over = np.clip((seen.place[:, 1:] - top) * 2, 0, 1) * np.clip((knob.uniform(29, 34) - away) * 1.5, 0, 1)
     over = over * np.clip((surface.JAW_ROW + knob.uniform(2, 6) - seen.place[:, 1:]) * 2, 0, 1)
     pleat = (
-        1
-        + 0.10 * np.sin(seen.place[:, 1:] * knob.uniform(1.0, 1.6))
-        + 0.08 * (seen.grain[:, 2:3].astype(np.float32) / 128 - 1)
+        1 + 0.10 * np.sin(seen.place[:, 1:] * knob.uniform(1.0, 1.6)) + 0.08 * (seen.grain[:, 2:3].astype(np.float32) / 128 - 1)
     )
     tint = np.clip(knob.uniform(0.02, 0.8) * (1 + knob.normal(0, 0.15, 3)), 0, 1).astype(np.float32)
     colour[:] = _blend(colour, tint * seen.light[:, :3] * pleat, over)
@@ -167,9 +163,7 @@ def _paint_mouth(colour: np.ndarray, seen: Seen, rest: np.ndarray) -> None:
     teeth = np.clip((length - deep) * 1.2, 0, 1) * np.clip((7.2 - across) / 2.5, 0, 1)
     low = np.clip((deep - (gap - 3.5)) * 1.2, 0, 1) * np.clip((5.0 - across) / 2, 0, 1) * np.clip((gap - 9) / 6, 0, 1)
     gaps = 1 - 0.16 * np.exp(-(((across + 0.0) % 2.1 / 0.22) ** 2))
-    white = (
-        np.float32([0.74, 0.68, 0.57]) * gaps * np.clip(1 - 0.011 * across**2, 0.1, 1) * np.clip(0.55 + deep / 3, 0.2, 1)
-    )
+    white = np.float32([0.74, 0.68, 0.57]) * gaps * np.clip(1 - 0.011 * across**2, 0.1, 1) * np.clip(0.55 + deep / 3, 0.2, 1)
     inside = _blend(inside, white, np.maximum(teeth, 0.7 * low))
     light = 0.35 + 0.6 * seen.light[where, :3]
     open_ = np.clip(gap / 0.8, 0, 1)  # closed lips show nothing of it
@@ -190,9 +184,7 @@ def _paint_eyes(colour: np.ndarray, one: HeadParameters, seen: Seen, iris: list[
         ring = np.clip((1 - r) / soft + 0.5, 0, 1)
         pupil = np.clip((0.32 + 0.16 * one.detail[0, 5] - r) / soft + 0.5, 0, 1)
         spokes = 1 + 0.22 * np.sin(np.arctan2(at[:, 1:], at[:, :1]) * 17 + 3 * r)
-        disc = (
-            one.iris[0] * spokes * (0.75 + 0.75 * (r - 0.35)) * np.clip(1.0 - 0.75 * (r - 0.78) / 0.22, 0.25, 1) * 1.35
-        )
+        disc = one.iris[0] * spokes * (0.75 + 0.75 * (r - 0.35)) * np.clip(1.0 - 0.75 * (r - 0.78) / 0.22, 0.25, 1) * 1.35
         white = np.float32([0.58, 0.545, 0.52]) * (1 - 0.10 * np.clip(r - 1.2, 0, 2)) * np.float32([1, 0.985, 0.97])
         ball = _blend(_blend(white, disc, ring), np.float32([0.003, 0.003, 0.003]), pupil)
         ball = ball * (0.25 + 0.62 * seen.light[where, :3]) * (1 - 0.6 * seen.layer("lid_shadow", where)[:, None])
@@ -213,17 +205,13 @@ def locks(
         return seen.reshape(-1, 1 if array.ndim == 2 else array.shape[2])[:count]
 
     if back:
-        light = np.broadcast_to(
-            np.append(one.light[0, 5:8] + 0.2 * one.light[0, 2:5], 0.0).astype(np.float32), (count, 4)
-        )
+        light = np.broadcast_to(np.append(one.light[0, 5:8] + 0.2 * one.light[0, 2:5], 0.0).astype(np.float32), (count, 4))
     else:
         light = look(light_map(grid, one.light[0]))
     cover = look(style.cover)
     scale = np.float32([9, 7])
     grain = (
-        cv2.remap(
-            texture.noise(), at * scale + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
-        )
+        cv2.remap(texture.noise(), at * scale + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
         .reshape(-1, 4)[:count]
         .astype(np.float32)
         / 128

@@ -118,9 +118,7 @@ def _light(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
     ambient = rng.uniform(0.14 if hard else 0.26, 0.40 if hard else 0.52, n)
     key = (rng.uniform(0.75, 1.05, n) - 0.7 * ambient) * (1.25 if hard else 1.0)
     cool = rng.normal(0, 0.07, (n, 1)) * np.array([-1.0, 0.0, 1.0])
-    return np.concatenate(
-        [azimuth[:, None], elevation[:, None], key[:, None] * (1 + warm), ambient[:, None] * (1 + cool)], -1
-    )
+    return np.concatenate([azimuth[:, None], elevation[:, None], key[:, None] * (1 + warm), ambient[:, None] * (1 + cool)], -1)
 
 
 def _camera(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
@@ -165,6 +163,4 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
         **_colours(n, rng), "detail": detail, "light": _light(n, rng, hard), "camera": _camera(n, rng, hard),
     }  # fmt: skip
     seed = rng.integers(0, 2**31, n)
-    return HeadParameters(
-        **{k: v.astype(np.float32) for k, v in arrays.items()}, style=style.astype(np.int64), seed=seed
-    )
+    return HeadParameters(**{k: v.astype(np.float32) for k, v in arrays.items()}, style=style.astype(np.int64), seed=seed)

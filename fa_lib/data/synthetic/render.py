@@ -40,9 +40,7 @@ def render(
     images = np.empty((len(parameters), size, size, 3), np.uint8)
     points = np.empty((len(parameters), 68, 2), np.float32)
     if view is not None and np.shape(view) != (len(parameters), 4):
-        raise InputError(
-            f"view has shape {np.shape(view)}; it must be ({len(parameters)}, 4): x0 y0 x1 y1 of each face"
-        )
+        raise InputError(f"view has shape {np.shape(view)}; it must be ({len(parameters)}, 4): x0 y0 x1 y1 of each face")
     for i in range(len(parameters)):
         one = parameters[i : i + 1]
         rest = head.rest_surface(one)
@@ -92,11 +90,7 @@ def _hair_surface(one: HeadParameters, rest: np.ndarray) -> tuple[np.ndarray, np
     n = hair.ROWS * surface.COLUMNS
     moved = (rest[0] - surface.mean_head().reshape(-1, 3))[:n]  # the scalp goes with the skin
     start = style.shape.reshape(-1, 3) + moved
-    follow = (
-        np.interp(np.arange(hair.ROWS), (surface.row_of(20.0), hair.ROWS), (1.0, 0.55))
-        if style.long
-        else np.ones(hair.ROWS)
-    )
+    follow = np.interp(np.arange(hair.ROWS), (surface.row_of(20.0), hair.ROWS), (1.0, 0.55)) if style.long else np.ones(hair.ROWS)
     posed = head.turn(start[None], one.pose, np.repeat(follow, surface.COLUMNS).astype(np.float32))
     return posed[0].reshape(hair.ROWS, surface.COLUMNS, 3), head.project(posed, one.distance)[0]
 
@@ -129,9 +123,7 @@ def _draw_head(
     cell = np.linalg.norm(xyz[surface.COLUMNS * 30 + 35, :2] - xyz[surface.COLUMNS * 31 + 35, :2])
     k = 8 if cell > 5 else 4 if cell > 2.2 else 2
     masks = [_lookup(m, at * k).reshape(-1, m.shape[2])[: len(hit)] for m in texture.layers(k)]
-    grain = cv2.remap(
-        texture.noise(), at * 11 + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
-    )
+    grain = cv2.remap(texture.noise(), at * 11 + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     grain = grain.reshape(-1, 4)[: len(hit)]
     rows = np.stack([hit % size[1], hit // size[1]], -1)
     seen = paint.Seen(rows, place, masks, grain, light)

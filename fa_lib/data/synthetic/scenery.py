@@ -134,10 +134,7 @@ def _hand(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.
     )
     cv2.fillConvexPoly(mask, np.round(palm * 64).astype(np.int32), 255, cv2.LINE_AA, 6)
     cv2.fillConvexPoly(shade, np.round(palm * 64).astype(np.int32), 0.7, cv2.LINE_AA, 6)
-    thumb = [
-        np.round(v * 64).astype(int).tolist()
-        for v in (at - ahead * 50 * unit, at - side * 46 * unit + ahead * 2 * unit)
-    ]
+    thumb = [np.round(v * 64).astype(int).tolist() for v in (at - ahead * 50 * unit, at - side * 46 * unit + ahead * 2 * unit)]
     cv2.line(mask, *thumb, 255, max(1, round(17 * unit)), cv2.LINE_AA, 6)
     cv2.line(shade, *thumb, 0.8, max(1, round(9 * unit)), cv2.LINE_AA, 6)
     soft = cv2.GaussianBlur(shade, (0, 0), max(3.0 * unit, 0.4))[..., None]

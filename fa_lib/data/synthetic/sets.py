@@ -23,8 +23,7 @@ HARD_SHARE = 0.15  # of the training split
 ANNOTATORS = 4
 # The points of a face that one annotator shifts together.
 STRANDS = tuple(
-    np.arange(a, b)
-    for a, b in ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36), (36, 42), (42, 48), (48, 60), (60, 68))
+    np.arange(a, b) for a, b in ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36), (36, 42), (42, 48), (48, 60), (60, 68))
 )
 # Standard deviations in per cent of the inter-ocular distance, chosen so that two annotations of one face differ as
 # they do in 300-W (photographs that were annotated twice: median 2.05 % over all points, 3.7 % on the jaw, 1.6 %
@@ -116,14 +115,10 @@ def _plan(split: str, count: int, seed: int) -> list[tuple[str, int, str]]:
     if split != "full":
         return [(split, i, split) for i in range(count)]
     common = round(count * COMMON / (COMMON + CHALLENGING))
-    return [("common", i, "common") for i in range(common)] + [
-        ("challenging", i, "challenging") for i in range(count - common)
-    ]
+    return [("common", i, "common") for i in range(common)] + [("challenging", i, "challenging") for i in range(count - common)]
 
 
-def make_300w(
-    split: str, count: int, size: int, seed: int = 0, expand: float = 1.925, part: slice = slice(None)
-) -> RenderedSet:
+def make_300w(split: str, count: int, size: int, seed: int = 0, expand: float = 1.925, part: slice = slice(None)) -> RenderedSet:
     """An imitation of 300-W. `full` is `common` followed by `challenging`, 554 to 135; `train` mixes in 15 %
     challenging faces.
 
@@ -141,9 +136,7 @@ def make_300w(
     heads = join([people.sample(1, rng, difficulty=s) for rng, (_, _, s) in zip(rngs, plan, strict=True)])
     images, truth = render(heads, size, expand=expand)
     annotator = np.array([int(rng.integers(0, ANNOTATORS)) for rng in rngs])
-    other = np.array(
-        [int((a + rng.integers(1, ANNOTATORS)) % ANNOTATORS) for a, rng in zip(annotator, rngs, strict=True)]
-    )
+    other = np.array([int((a + rng.integers(1, ANNOTATORS)) % ANNOTATORS) for a, rng in zip(annotator, rngs, strict=True)])
     first, second = (
         np.concatenate([annotate(truth[i : i + 1], heads[i : i + 1], who[i], rng) for i, rng in enumerate(rngs)])
         for who in (annotator, other)

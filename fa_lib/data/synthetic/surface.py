@@ -15,9 +15,7 @@ import numpy as np
 CROWN, CHIN = -114.0, 113.0  # mm above and below the eye line
 _SIDE = np.concatenate([np.linspace(50, 86, 8)[1:], np.linspace(88.5, 108, 8), np.linspace(115, 180, 5)])
 THETA = np.concatenate([-_SIDE[::-1], np.linspace(-50, 50, 41), _SIDE])
-FACE_Y = np.concatenate(
-    [CROWN * np.sin(np.radians(np.linspace(90, 22, 11))), np.linspace(-40, CHIN, 44)]
-)  # mm on the midline
+FACE_Y = np.concatenate([CROWN * np.sin(np.radians(np.linspace(90, 22, 11))), np.linspace(-40, CHIN, 44)])  # mm on the midline
 JAW_ROW = len(FACE_Y) - 1
 NECK_ROW, COLLAR_ROW = JAW_ROW + 5, JAW_ROW + 10
 ROWS, COLUMNS = JAW_ROW + 17, len(THETA)
@@ -149,9 +147,7 @@ def corners(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     c0 = np.clip(np.floor(place[..., 0]), 0, COLUMNS - 2).astype(np.int64)
     r0 = np.clip(np.floor(place[..., 1]), 0, ROWS - 2).astype(np.int64)
     fc, fr = place[..., 0] - c0, place[..., 1] - r0
-    index = np.stack(
-        [r0 * COLUMNS + c0, r0 * COLUMNS + c0 + 1, (r0 + 1) * COLUMNS + c0, (r0 + 1) * COLUMNS + c0 + 1], -1
-    )
+    index = np.stack([r0 * COLUMNS + c0, r0 * COLUMNS + c0 + 1, (r0 + 1) * COLUMNS + c0, (r0 + 1) * COLUMNS + c0 + 1], -1)
     weight = np.stack([(1 - fc) * (1 - fr), fc * (1 - fr), (1 - fc) * fr, fc * fr], -1)
     return index, weight.astype(np.float32)
 

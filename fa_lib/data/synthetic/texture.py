@@ -104,11 +104,7 @@ def _ear_hollows(k: int) -> np.ndarray:
 def _beard(x: np.ndarray, y: np.ndarray, row: np.ndarray, lips: np.ndarray) -> np.ndarray:
     ax = np.abs(x)
     jaw = np.clip((y - np.interp(ax, (0, 22, 40, 58, 72), (84, 76, 68, 46, 12))) / 7, 0, 1)
-    lip = (
-        np.clip(1 - np.abs(y - 54 - 0.02 * ax**1.6) / 6, 0, 1)
-        * np.clip((33 - ax) / 6, 0, 1)
-        * np.clip(ax / 4 + 0.5, 0, 1)
-    )
+    lip = np.clip(1 - np.abs(y - 54 - 0.02 * ax**1.6) / 6, 0, 1) * np.clip((33 - ax) / 6, 0, 1) * np.clip(ax / 4 + 0.5, 0, 1)
     side = np.clip(1 - np.abs(ax - 33) / 6, 0, 1) * np.clip((y - 60) / 8, 0, 1)
     area = np.maximum.reduce([jaw, np.clip(1.6 * lip, 0, 1), side]) * np.clip((surface.JAW_ROW + 3.5 - row) / 3, 0, 1)
     return np.where(ax < 500, area, 0) * (1 - lips)
@@ -123,9 +119,7 @@ def layers(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return tuple(np.ascontiguousarray(cv2.GaussianBlur(f, (0, 0), 0.7)[::2, ::2][:h, :w]) for f in finer)
     x, y, row = _frontal(k)
     place = curves.surface_curves()
-    eye = sum(
-        _polygon(k, np.concatenate([place[f"{s}_upper_lid"], place[f"{s}_lower_lid"][1:-1]])) for s in ("left", "right")
-    )
+    eye = sum(_polygon(k, np.concatenate([place[f"{s}_upper_lid"], place[f"{s}_lower_lid"][1:-1]])) for s in ("left", "right"))
     mouth = _polygon(k, np.concatenate([place["inner_upper_lip"], place["inner_lower_lip"][1:-1]]))
     lips = _polygon(k, np.concatenate([place["outer_upper_lip"], place["outer_lower_lip"][1:-1]]))
     lips = cv2.GaussianBlur(lips, (0, 0), 2.0 * k / FINEST)
@@ -134,16 +128,10 @@ def layers(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         [_stroke(k, line[f"{s}_upper_lid"] - [0, 0.3], 1.3, 1.3) for s in ("left", "right")]
         + [0.45 * _stroke(k, line[f"{s}_lower_lid"] + [0, 0.2], 0.6, 1.5) for s in ("left", "right")]
     )
-    red = (
-        0.8 * _spot(x, y, (43, 33), (14, 11))
-        + 0.6 * _spot(x, y, (0, 38), (11, 8))
-        + 0.35 * _spot(x, y, (0, 104), (14, 7))
-    )
+    red = 0.8 * _spot(x, y, (43, 33), (14, 11)) + 0.6 * _spot(x, y, (0, 38), (11, 8)) + 0.35 * _spot(x, y, (0, 104), (14, 7))
     fold = sum(0.6 * _stroke(k, p, 1.5, 3) for p in _both(((-17, 45), (-27, 52), (-33, 61), (-35, 70))))
     for level in (-48, -58, -68):
-        fold = fold + 0.4 * _stroke(
-            k, ((-34, level + 3), (-15, level), (0, level + 2), (15, level), (34, level + 3)), 1.2, 3
-        )
+        fold = fold + 0.4 * _stroke(k, ((-34, level + 3), (-15, level), (0, level + 2), (15, level), (34, level + 3)), 1.2, 3)
     for p in _both(((-49, 2), (-57, 6))) + _both(((-49, -1), (-58, -3))) + _both(((-22, 10), (-32, 13), (-42, 10))):
         fold = fold + 0.4 * _stroke(k, p, 0.9, 2.5)
     cloth = np.clip((row - surface.COLLAR_ROW - 0.5) * 3, 0, 1)

@@ -1,0 +1,163 @@
+"""The command line, `fa`: reproduce, train, runs, data. Wrong input ends in one sentence and exit code 2."""
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from fa_lib.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that says what is wrong in one sentence, as all of `fa` does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fa", description="Five face-alignment papers, reproduced.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    add = commands.add_parser("reproduce", help="train, tabulate, draw, and execute the notebooks", allow_abbrev=False)
+    add.add_argument("papers", nargs="*", metavar="PAPER", help="papers by name (default: all)")
+    _add_common(add)
+    add.add_argument("--jobs", type=_positive, help="runs trained at a time (default: one a core, one on a GPU)")
+    add.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="for the notebooks"
+    )
+    add.set_defaults(action=_reproduce)
+
+    add = commands.add_parser("train", help="train one run (needs no Jupyter)", allow_abbrev=False)
+    add.add_argument("run", metavar="RUN", help="paper/row/dataset/profile/seed, as `fa runs list` prints it")
+    add.add_argument("--data", default="synthetic", help="folder of 300-W for real photographs")
+    add.set_defaults(action=_train)
+
+    add = commands.add_parser("runs", help="what is in the store", allow_abbrev=False)
+    add.add_argument("what", choices=["list", "show", "stale"])
+    add.add_argument("run", nargs="?", help="for show: a run's name")
+    add.set_defaults(action=_runs)
+
+    add = commands.add_parser("data", help="data sets: list, show, verify a folder, prepare crops", allow_abbrev=False)
+    add.add_argument("what", choices=["list", "show", "verify", "prepare"])
+    add.add_argument("name", nargs="?", help="a data set's name")
+    add.add_argument("--root", help="its folder (default: $FA_DATA/NAME)")
+    add.add_argument("--size", type=_positive, default=256, help="prepare: crop side in pixels (default 256)")
+    add.set_defaults(action=_data)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="quick", help="smoke, quick (default), desk, full or paper")
+    parser.add_argument("--data", default="synthetic", help="'synthetic' (default) or the folder of 300-W")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _root(data: str) -> str | None:
+    """The folder that --data names, None for rendered faces; refused where it is not there."""
+    if data == "synthetic":
+        return None
+    if not os.path.isdir(data):
+        raise InputError(
+            f"--data {data}: there is no such folder; give the folder that holds afw/, helen/, lfpw/, or 'synthetic'"
+        )
+    return data
+
+
+def _reproduce(arguments: argparse.Namespace) -> None:
+    from fa_lib import reproduce
+
+    given = dict(arguments.parameter)
+    reproduce.reproduce(arguments.papers, arguments.profile, _root(arguments.data), arguments.jobs, given)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from fa_lib import papers, results, runs
+
+    parts = arguments.run.split("/")
+    if len(parts) != 5 or not parts[4].isdigit():
+        raise InputError(
+            f"{arguments.run!r} is no run: write paper/row/dataset/profile/seed, as self_distillation/fan2-all/synthetic-300w/quick/0"
+        )
+    slug, row, dataset, profile, seed = parts
+    if slug not in papers.PAPERS:
+        raise InputError(f"there is no paper {slug!r}: choose from {', '.join(papers.PAPERS)}")
+    study = results.Study(papers.PAPERS[slug], profile, _root(arguments.data))
+    run = study.run(row, int(seed))
+    if dataset != run.id.split("/")[2]:
+        raise InputError(f"{arguments.run}: --data {arguments.data} makes the data set {run.id.split('/')[2]!r}, not {dataset!r}")
+    print(runs.get(run).folder)
+
+
+def _runs(arguments: argparse.Namespace) -> None:
+    import json
+
+    from fa_lib import runs
+
+    found = list(runs.stored())
+    if arguments.what == "show":
+        chosen = [r for r in found if arguments.run in (r["id"], r["hash"])]
+        if not chosen:
+            raise InputError(f"no finished run is called {arguments.run!r}; `fa runs list` prints those there are")
+        for run in chosen:
+            print(json.dumps(run, indent=1))
+        return
+    for run in found:
+        if arguments.what == "list" or run["stale"]:
+            mark = "stale" if run["stale"] else "current"
+            print(f"{run['id']:60} {run['hash']}  {run['seconds']:8.1f} s  {mark}  {run['device']}")
+    print(f"{len(found)} runs, {sum(r['stale'] for r in found)} stale (the code that computed them has changed since)")
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from fa_lib.data import manifests
+
+    root = arguments.root
+    if root is None and arguments.name and (base := os.environ.get("FA_DATA")):
+        root = os.path.join(base, arguments.name)
+    if arguments.what == "list":
+        for name in manifests.names():
+            manifest = manifests.load(name)
+            print(f"{name:18} {manifest.get:10} {manifest.title}")
+        return
+    if not arguments.name:
+        raise InputError(f"fa data {arguments.what} needs a data set: {', '.join(manifests.names())}")
+    if arguments.what == "show":
+        print(manifests.load(arguments.name).text())
+    elif arguments.what == "verify":
+        report = manifests.verify(arguments.name, root)
+        print(report.text())
+        if report.state == "wrong":
+            raise InputError(f"{arguments.name} in {root} is not usable as it is: see above")
+    else:
+        from fa_lib.data import load
+
+        for split in ("train", "full"):
+            faces = load(arguments.name, split, root, arguments.size)
+            print(f"{split}: {len(faces)} faces of {arguments.size} px, {faces.title}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; returns its exit code."""
+    try:
+        chosen = _parser().parse_args(arguments)
+        chosen.action(chosen)
+    except InputError as error:
+        print(f"fa: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fa: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `fa runs list | head`
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
