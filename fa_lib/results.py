@@ -269,7 +269,8 @@ def measure(study: Study, table: Table) -> pd.DataFrame:
             "dataset": study.source.dataset, "split": table.split, "title": study._faces(table.split)[1].title,
             "normaliser": "inter_ocular", "box": "landmarks x 1.4", "profile": study.profile.name, "size": study.source.size,
             "seeds": len(trained), "device": trained[0].provenance["device"], "code": trained[0].provenance["code"],
-            "hours": round(sum(t.provenance["seconds"] for t in trained) / 3600, 4), "runs": " ".join(t.run.hash for t in trained),
+            "hours": round(sum(t.provenance["seconds"] for t in trained) / 3600, 4),
+            "runs": " ".join(t.run.hash for t in trained),
         }  # fmt: skip
         for metric in (*table.columns, "kept", "nme"):
             found = study.estimate(row, metric, table.split)
