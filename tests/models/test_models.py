@@ -1,0 +1,137 @@
+"""The networks: sizes as published, shapes, reading landmarks from outputs, and teachers that stay as they are."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fa_lib import models
+from fa_lib.errors import InputError
+from fa_lib.models.fan import FAN
+
+SMALL = {"resnet18": {"width": 8}, "fan2": {"width": 16}, "fan4": {"width": 16}, "hrnet_w18": {"width": 3}}
+HEATMAP_NETS = ("fan2", "fan4", "hrnet_w18")
+
+
+def on_paper(name: str, landmarks: int = 68) -> nn.Module:
+    """A network of full size without memory: only shapes, which is all that counting needs."""
+    with torch.device("meta"):
+        return models.create(name, landmarks)
+
+
+@pytest.mark.parametrize(
+    ("name", "landmarks", "parameters"),
+    [
+        ("resnet18", 68, 15_633_096),
+        ("fan2", 68, 12_106_504),
+        ("fan4", 68, 23_820_176),
+        ("hrnet_w18", 68, 9_654_398),
+        ("hrnet_w18", 98, 9_662_528),
+        ("hrnet_w18", 29, 9_643_829),
+        ("hrnet_w18", 19, 9_641_119),
+    ],
+)
+def test_number_of_parameters(name: str, landmarks: int, parameters: int):
+    assert models.count_parameters(on_paper(name, landmarks)) == parameters
+
+
+def test_one_hourglass_has_the_published_size():
+    with torch.device("meta"):
+        assert models.count_parameters(FAN(stacks=1)) == 6_249_668
+
+
+@pytest.mark.parametrize(("name", "billions"), [("fan2", 13.92), ("fan4", 25.24), ("hrnet_w18", 4.660)])
+def test_multiply_adds_at_256_pixels(name: str, billions: float):
+    assert models.count_macs(on_paper(name)) / 1e9 == pytest.approx(billions, rel=0.005)
+
+
+def test_counting_leaves_the_mode_as_it_was():
+    net = models.create("resnet18", size=32, width=8)
+    assert net.training
+    models.count_macs(net, 32)
+    assert net.training
+
+
+def test_frozen_parameters_are_not_counted():
+    net = models.create("resnet18", size=32, width=8)
+    models.freeze(net)
+    assert models.count_parameters(net) == 0
+
+
+@pytest.mark.parametrize("size", [64, 96, 128])
+@pytest.mark.parametrize("name", SMALL)
+def test_shape_of_the_output(name: str, size: int):
+    options = {"size": size} if name == "resnet18" else {}
+    if name in ("fan2", "fan4") and size == 96:
+        options["depth"] = 3  # 24 cells can be halved three times
+    net = models.create(name, landmarks=19, **SMALL[name], **options)
+    output = net(torch.rand(2, 3, size, size))
+    if name in HEATMAP_NETS:
+        assert [tuple(maps.shape) for maps in output] == [(2, 19, size // 4, size // 4)] * (int(name[-1]) if "fan" in name else 1)
+    assert models.landmarks_of(output, size).shape == (2, 19, 2)
+
+
+def test_stride_2_gives_larger_heatmaps():
+    output = models.create("fan2", landmarks=5, width=16, stride=2)(torch.rand(1, 3, 64, 64))
+    assert output[-1].shape == (1, 5, 32, 32)
+
+
+@pytest.mark.parametrize("name", HEATMAP_NETS)
+def test_heatmaps_with_mass_are_positive_and_sum_to_it(name: str):
+    with torch.no_grad():
+        output = models.create(name, landmarks=5, **SMALL[name], mass=3.0)(torch.rand(2, 3, 64, 64))
+    for maps in output:
+        assert (maps > 0).all() and torch.allclose(maps.sum((2, 3)), torch.tensor(3.0), rtol=1e-4)
+
+
+def test_untrained_coordinates_start_near_the_centre():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        found = models.create("resnet18", size=64, width=8)(torch.rand(4, 3, 64, 64))
+    assert (found - 31.5).abs().mean() < 16
+
+
+@pytest.mark.parametrize("name", ["resnet", "FAN2", "", "hrnet"])
+def test_unknown_network_is_refused(name: str):
+    with pytest.raises(InputError, match="choose one of resnet18, fan2, fan4, hrnet_w18"):
+        models.create(name)
+
+
+@pytest.mark.parametrize("method", ["argmax", "centroid", "local", "pdc"])
+def test_convention_cell_i_of_a_heatmap_is_the_middle_of_its_pixels(method: str):
+    """Map 16, input 64: cell 5 sees pixels 20 ... 23, whose middle is 21.5."""
+    maps = torch.zeros(1, 1, 16, 16)
+    maps[0, 0, 7, 5] = 1
+    assert models.landmarks_of([torch.rand(1, 1, 16, 16), maps], 64, method).tolist() == [[[21.5, 29.5]]]
+
+
+def test_landmarks_of_coordinates_are_the_coordinates():
+    found = torch.rand(2, 5, 2)
+    assert models.landmarks_of(found, 64) is found
+
+
+def train_one_step(student: nn.Module, target: Tensor, images: Tensor) -> None:
+    optimiser = torch.optim.AdamW(student.parameters(), lr=0.1)
+    student.train()
+    (models.landmarks_of(student(images), 64) - target).square().mean().backward()
+    optimiser.step()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "fan2"])
+def test_teacher_stays_bitwise_the_same(name: str):
+    options = {**SMALL[name], **({"size": 64} if name == "resnet18" else {})}
+    net, student = (models.create(name, landmarks=5, **options) for _ in range(2))
+    student.load_state_dict(net.state_dict())
+    teacher, images = models.freeze(net), torch.rand(3, 3, 64, 64)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    answer = models.landmarks_of(teacher(images), 64)
+    net.train()  # somebody forgets that this one is frozen
+    train_one_step(student, answer, images)
+    assert torch.equal(models.landmarks_of(teacher(images), 64), answer)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert not torch.equal(models.landmarks_of(student(images), 64), answer)
+
+
+def test_teacher_has_no_parameters_and_no_gradient():
+    teacher = models.freeze(models.create("resnet18", landmarks=5, size=64, width=8))
+    assert not isinstance(teacher, nn.Module)
+    assert not teacher(torch.rand(1, 3, 64, 64).requires_grad_()).requires_grad
