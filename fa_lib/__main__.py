@@ -82,7 +82,8 @@ def _train(arguments: argparse.Namespace) -> None:
     parts = arguments.run.split("/")
     if len(parts) != 5 or not parts[4].isdigit():
         raise InputError(
-            f"{arguments.run!r} is no run: write paper/row/dataset/profile/seed, as self_distillation/fan2-all/synthetic-300w/quick/0"
+            f"{arguments.run!r} is no run: write paper/row/dataset/profile/seed, "
+            "as self_distillation/fan2-all/synthetic-300w/quick/0"
         )
     slug, row, dataset, profile, seed = parts
     if slug not in papers.PAPERS:

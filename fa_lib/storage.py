@@ -31,6 +31,7 @@ def disk_errors(what: str) -> Iterator[None]:
     reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
     reasons |= {errno.EACCES: "permission is denied", errno.EPERM: "permission is denied"}
     reasons |= {errno.EFBIG: "a file would be larger than the disk or the limit of `ulimit -f` allows"}
+    reasons |= {errno.ENOTDIR: "a file stands where a folder is needed", errno.EEXIST: "a file stands where a folder is needed"}
     try:
         yield
     except OSError as error:

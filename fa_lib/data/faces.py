@@ -172,7 +172,7 @@ def _read(folder: Path) -> Faces | None:
             texts = {key: index[key] for key in ("names", "subset", "group")}
         images = np.memmap(folder / "images.bin", np.uint8, "r", shape=tuple(meta["shape"]))
         return Faces(images, **arrays, **texts, size=meta["size"], title=meta["title"], fingerprint=meta["fingerprint"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         print(f"{folder} cannot be read ({error}); it is built again", file=sys.stderr)

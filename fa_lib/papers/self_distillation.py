@@ -27,36 +27,38 @@ class Settings:
     options: dict[str, tuple[tuple[str, float], ...]]
     passes: dict[str, tuple[int, int]]
     batch_size: int
-    lr: float
+    lr: dict[str, float]
     scale: tuple[float, float]
 
 
+# the best of three each on a sixth of the training photographs of 300-W, held out; never on test faces
+RATES = {"resnet18": 7e-4, "fan2": 4e-3, "hrnet_w18": 3e-3}
 SMALL, MODERATE, WHOLE = (0.8, 1.1), (0.75, 1.1), AUGMENT.scale
 SETTINGS = {
     "smoke": Settings(
         {"resnet18": (("width", 8),), "fan2": (("width", 16), *MASS), "hrnet_w18": (("width", 3), *MASS)},
         {"resnet18": (24, 24), "fan2": (24, 24), "hrnet_w18": (24, 24)},
-        batch_size=12, lr=2e-3, scale=SMALL,
+        batch_size=12, lr=RATES, scale=SMALL,
     ),
     "quick": Settings(
         {"resnet18": (("width", 16),), "fan2": (("width", 32), *MASS), "hrnet_w18": (("width", 6), *MASS)},
         {"resnet18": (7200, 1200), "fan2": (4800, 1200), "hrnet_w18": (3000, 0)},
-        batch_size=16, lr=2e-3, scale=SMALL,
+        batch_size=16, lr=RATES, scale=SMALL,
     ),
     "desk": Settings(
         {"resnet18": (("width", 24),), "fan2": (("width", 32), ("depth", 3), *MASS), "hrnet_w18": (("width", 6), *MASS)},
-        {"resnet18": (20_000, 2000), "fan2": (14_000, 2000), "hrnet_w18": (10_000, 0)},
-        batch_size=16, lr=2e-3, scale=MODERATE,
+        {"resnet18": (24_000, 2000), "fan2": (16_000, 2000), "hrnet_w18": (10_000, 0)},
+        batch_size=16, lr=RATES, scale=MODERATE,
     ),
     "full": Settings(
         {"resnet18": (), "fan2": MASS, "hrnet_w18": MASS},
         {"resnet18": (120_000, 40_000), "fan2": (80_000, 30_000), "hrnet_w18": (80_000, 0)},
-        batch_size=24, lr=1e-3, scale=WHOLE,
+        batch_size=24, lr=RATES, scale=WHOLE,
     ),
     "paper": Settings(
         {"resnet18": (), "fan2": MASS, "hrnet_w18": MASS},
         {"resnet18": (250 * 3148, 150 * 3148), "fan2": (250 * 3148, 150 * 3148), "hrnet_w18": (250 * 3148, 0)},
-        batch_size=12, lr=1e-2, scale=WHOLE,
+        batch_size=12, lr=dict.fromkeys(RATES, 1e-2), scale=WHOLE,
     ),
 }  # fmt: skip
 
@@ -111,7 +113,7 @@ def run(row: str, profile: str, seed: int, source: DataSource) -> runs.Run:
     plan = training.Plan(
         epochs=max(1, round(seen / source.faces)),
         batch_size=settings.batch_size,
-        lr=settings.lr,
+        lr=settings.lr[network],
         drops=(150 / 250, 230 / 250) if iteration == 0 else (100 / 150, 130 / 150),  # section 4.3
     )
     teacher = base = None
