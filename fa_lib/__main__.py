@@ -5,7 +5,7 @@ import os
 import sys
 from typing import NoReturn
 
-from fa_lib.errors import InputError
+from fa_lib.errors import InputError, suggest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -13,6 +13,19 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help)")
+
+    def parse_args(self, *arguments, **options):  # argparse names the unknown option, but not the one that was meant
+        """Parses; an unknown option is refused with the nearest known one."""
+        chosen, unknown = self.parse_known_args(*arguments, **options)
+        if unknown:
+            known = [option for parser in _subparsers(self) for option in parser._option_string_actions]
+            raise InputError(f"unknown argument {unknown[0]!r}{suggest(unknown[0], known)} (see {self.prog} --help)")
+        return chosen
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [sub for group in groups for sub in group.values()]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,7 +100,7 @@ def _train(arguments: argparse.Namespace) -> None:
         )
     slug, row, dataset, profile, seed = parts
     if slug not in papers.PAPERS:
-        raise InputError(f"there is no paper {slug!r}: choose from {', '.join(papers.PAPERS)}")
+        raise InputError(f"there is no paper {slug!r}{suggest(slug, papers.PAPERS)}; there are: {', '.join(papers.PAPERS)}")
     study = results.Study(papers.PAPERS[slug], profile, _root(arguments.data))
     run = study.run(row, int(seed))
     if dataset != run.id.split("/")[2]:

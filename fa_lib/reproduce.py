@@ -1,7 +1,6 @@
 """`fa reproduce`: trains what is missing, writes tables, figures and claims, and executes the notebooks."""
 
 import contextlib
-import difflib
 import hashlib
 import json
 import multiprocessing
@@ -17,7 +16,7 @@ import pandas as pd
 import torch
 
 from fa_lib import plots, results, runs, storage
-from fa_lib.errors import InputError
+from fa_lib.errors import InputError, suggest
 from fa_lib.papers import PAPERS
 
 START = "00_start_here"
@@ -25,6 +24,11 @@ START = "00_start_here"
 
 def reproduce(slugs: list[str], profile: str, root: str | None, jobs: int | None, parameters: dict[str, str]) -> None:
     """All tables, figures, claims and notebooks of some papers (all: empty list) at a profile."""
+    if profile not in runs.PROFILES:
+        raise InputError(
+            f"--profile {profile}: there is no such profile{suggest(profile, runs.PROFILES)}; "
+            f"there are: {', '.join(runs.PROFILES)}"
+        )
     chosen = [paper_named(slug) for slug in slugs] or list(PAPERS.values())
     books = [_book(START)] + [_book(paper.NOTEBOOK) for paper in chosen]
     given = {"profile": profile, "data": str(Path(root).resolve()) if root else "synthetic", **parameters}
@@ -49,18 +53,8 @@ def reproduce(slugs: list[str], profile: str, root: str | None, jobs: int | None
 def paper_named(slug: str) -> ModuleType:
     """The paper's module; InputError with the nearest name where there is none."""
     if slug not in PAPERS:
-        raise InputError(f"there is no paper {slug!r}{suggest(slug, list(PAPERS))}; there are: {', '.join(PAPERS)}")
+        raise InputError(f"there is no paper {slug!r}{suggest(slug, PAPERS)}; there are: {', '.join(PAPERS)}")
     return PAPERS[slug]
-
-
-def suggest(word: str, known: list[str]) -> str:
-    """', did you mean ...?' where something known is near.
-
-    >>> suggest("profle", ["profile", "data"])
-    ", did you mean 'profile'?"
-    """
-    near = difflib.get_close_matches(word, known, 1)
-    return f", did you mean {near[0]!r}?" if near else ""
 
 
 def _book(name: str) -> Path:

@@ -18,7 +18,7 @@ from scipy import stats
 from fa_lib import metrics, runs, storage
 from fa_lib.data import Faces
 from fa_lib.data.twice import Twice
-from fa_lib.errors import InputError
+from fa_lib.errors import InputError, suggest
 
 FIELDS = ("kept", "dx", "dy", "r2", "points", "nme", "faces", "failed", "short", "scale", "step2", "steps", "apart")
 REJECT, FAIL = 0.05, 0.10  # paper 1's alpha; failure rate and AUC threshold
@@ -159,7 +159,8 @@ class Study:
 
     def __init__(self, paper: ModuleType, profile: str = "quick", root: str | None = None, seeds: int | None = None) -> None:
         if profile not in runs.PROFILES:
-            raise InputError(f"there is no profile {profile!r}: choose one of {', '.join(runs.PROFILES)}")
+            hint = suggest(profile, runs.PROFILES)
+            raise InputError(f"there is no profile {profile!r}{hint}; there are: {', '.join(runs.PROFILES)}")
         self.paper, self.profile = paper, runs.PROFILES[profile]
         self.source = paper.source(profile, root)
         self.seeds = self.profile.seeds[:seeds]

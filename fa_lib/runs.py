@@ -225,4 +225,4 @@ def stored(paper: str | None = None) -> Iterator[dict]:
             content = json.loads(file.read_text())
         except ValueError as error:
             raise InputError(f"{file} is not readable JSON ({error}); remove its folder and the run is trained again") from error
-        yield {**content, "folder": str(file.parent), "stale": content["code"] != code_hash(tuple(content["files"]))}
+        yield {**content, "folder": str(file.parent), "stale": content.get("code") != code_hash(tuple(content.get("files", ())))}

