@@ -69,7 +69,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen]]:
 
     def run(program: str, *arguments: object) -> subprocess.Popen:
         command = [sys.executable, "-c", program, *map(str, arguments)]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), **streams))
         return started[-1]
 
