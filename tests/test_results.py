@@ -1,0 +1,291 @@
+"""From predictions to numbers: the same values as metrics.py, honest intervals, verdicts, tables with the papers' numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import nn
+
+from fa_lib import metrics, results, runs
+from fa_lib.data import Faces
+from fa_lib.data.twice import Twice
+from fa_lib.errors import InputError
+from fa_lib.geometry import Affine
+from fa_lib.papers import self_distillation
+from fa_lib.results import METRICS, Claim, Estimate, Table, estimate, features, verdict
+
+
+def random_faces(count: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and targets (M, 68, 2); errors of some landmarks exceed 5 %, of some faces 10 % of the eye distance."""
+    random = np.random.default_rng(seed)
+    target = random.uniform(10, 50, (count, 68, 2))
+    target[:, 36], target[:, 45] = (12, 20), (52, 20)
+    target[:, 45, 1] += random.uniform(-10, 10, count)
+    error = random.normal(size=target.shape) * spread * random.uniform(0.1, 3, (count, 1, 1))
+    return target + error + [0.4, -0.2], target
+
+
+def score(scores: np.ndarray, metric: str) -> float:
+    return float(METRICS[metric](scores.sum(0)))
+
+
+def test_pooled_sums_give_the_metrics():
+    pred, target = random_faces(40, 1.2)
+    lengths, scores = metrics.lengths(target), features(pred, target)
+    expected = metrics.bias_std_nrmse(pred, target, lengths)
+    errors = metrics.nme(pred, target, lengths)
+    expected |= {"nme": errors.mean(), "fr": metrics.failure_rate(errors), "auc": metrics.auc(errors)}
+    assert 0.05 < expected["fr"] < 0.95 and 0.1 < expected["kept"] < 0.95  # nothing is tested at its end of the scale
+    assert {name: score(scores, name) for name in expected} == pytest.approx(expected, rel=1e-9)
+
+
+def test_scale_is_one_for_the_truth_and_follows_the_face():
+    _, target = random_faces(5, 1.0)
+    smaller = 0.9 * target + 3
+    assert score(features(target, target), "scale") == pytest.approx(1)
+    assert score(features(smaller, target), "scale") == pytest.approx(0.9)
+
+
+def test_jitter_is_that_of_the_metrics_for_clips_of_one_length():
+    pred, target = random_faces(24, 1.0)
+    clips = np.repeat(["a", "b", "c"], 8)
+    expected = metrics.jitter_residual(*([part[clips == c] for c in "abc"] for part in (pred, target, metrics.lengths(target))))
+    assert score(features(pred, target, clips), "jitter") == pytest.approx(expected)
+
+
+def test_steps_from_clip_to_clip_do_not_count():
+    target = np.repeat(random_faces(1, 1.0)[1], 6, axis=0)
+    moved = target + np.repeat([0.0, 9.0], 3)[:, None, None]  # each clip has its own constant error
+    assert score(features(moved, target, np.repeat(["a", "b"], 3)), "jitter") == pytest.approx(0, abs=1e-12)
+    assert score(features(moved, target, np.repeat(["a"], 6)), "jitter") > 0.01
+
+
+def test_inconsistency_is_the_distance_of_two_looks():
+    pred, target = random_faces(6, 1.0)
+    again = pred + [3.0, 4.0]
+    expected = (5 / metrics.lengths(target)).mean()
+    assert score(features(pred, target, again=again), "inconsistency") == pytest.approx(expected)
+
+
+def some_scores(seeds: int = 3, faces: int = 60, spread: float = 1.5) -> np.ndarray:
+    return np.stack([features(*random_faces(faces, spread, seed)) for seed in range(seeds)])
+
+
+@pytest.mark.parametrize("metric", ["bias", "std", "nrmse", "kept", "nme", "fr", "auc", "scale"])
+def test_interval_holds_the_value(metric: str):
+    found = estimate(some_scores(), metric, np.arange(60))
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx(np.mean(found.per_seed)) and len(found.per_seed) == 3
+
+
+def test_interval_is_as_wide_as_theory_says():
+    """For a mean of independent faces with one seed: 2 x 1.96 standard errors."""
+    scores = some_scores(seeds=1, faces=400)
+    found = estimate(scores, "nme", np.arange(400))
+    errors = scores[0, :, results.FIELDS.index("nme")]
+    assert found.high - found.low == pytest.approx(2 * 1.96 * errors.std() / 20, rel=0.15)
+
+
+def test_row_minus_itself_is_exactly_zero():
+    scores = some_scores()
+    assert estimate(scores, "std", np.arange(60), minus=scores) == Estimate(0, 0, 0, (0, 0, 0))
+
+
+def test_differences_are_paired():
+    """Faces differ much, the two rows little and always the same way: the interval of the difference must not notice."""
+    scores = some_scores()
+    better = scores.copy()
+    better[..., results.FIELDS.index("nme")] *= 0.95
+    found = estimate(better, "nme", np.arange(60), minus=scores)
+    alone = estimate(scores, "nme", np.arange(60))
+    assert found.high < 0 and found.high - found.low < 0.1 * (alone.high - alone.low)
+    assert found.value == pytest.approx(-0.05 * alone.value)
+
+
+def test_duplicates_of_a_photograph_are_drawn_together():
+    """Every face four times over says nothing new; only a grouped bootstrap knows."""
+    scores = some_scores(seeds=1)
+    four = np.repeat(scores, 4, axis=1)
+    once, grouped = estimate(scores, "nme", np.arange(60)), estimate(four, "nme", np.repeat(np.arange(60), 4))
+    ungrouped = estimate(four, "nme", np.arange(240))
+    assert grouped.value == pytest.approx(once.value)
+    assert grouped.high - grouped.low == pytest.approx(once.high - once.low, rel=1e-6)
+    assert ungrouped.high - ungrouped.low < 0.65 * (grouped.high - grouped.low)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    scores = np.repeat(some_scores(seeds=1), 3, axis=0)
+    apart = scores.copy()
+    apart[..., results.FIELDS.index("nme")] *= np.array([0.5, 1.0, 1.5])[:, None]
+    same, other = (estimate(s, "nme", np.arange(60)) for s in (scores, apart))
+    assert other.high - other.low > 2 * (same.high - same.low)
+
+
+def test_names_of_groups_do_not_matter():
+    scores = some_scores()
+    letters = np.array([f"photo {i // 2}" for i in range(60)])
+    assert estimate(scores, "nme", letters).value == pytest.approx(estimate(scores, "nme", np.arange(60) // 2).value)
+
+
+def test_estimate_without_enough_faces_has_no_interval():
+    one = estimate(some_scores(faces=4), "nme", ["a"] * 4)
+    none = estimate(some_scores()[:, :0], "nme", [])
+    assert np.isfinite(one.value) and np.isnan([one.low, one.high, none.value, none.low, none.high]).all()
+    assert verdict(one, "lower") == verdict(none, "lower") == "undecided" and len(none.per_seed) == 3
+
+
+def test_row_that_keeps_no_landmark_has_no_bias():
+    pred, target = random_faces(10, 1.0)
+    with np.errstate(invalid="ignore"):
+        found = estimate(features(pred + 30, target)[None], "bias", np.arange(10))
+    assert np.isnan([found.value, found.low]).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "expected"),
+    [
+        (-3, -1, "lower", "reproduced"),
+        (-3, -1, "higher", "not reproduced"),
+        (1, 3, "lower", "not reproduced"),
+        (1, 3, "higher", "reproduced"),
+        (-1, 3, "lower", "undecided"),
+        (-3, 1, "higher", "undecided"),
+        (0, 3, "higher", "undecided"),
+        (0, 0, "lower", "undecided"),
+        (np.nan, np.nan, "lower", "undecided"),
+    ],
+)
+def test_verdict(low: float, high: float, direction: str, expected: str):
+    assert verdict(Estimate((low + high) / 2, low, high, ()), direction) == expected
+
+
+def test_printed_rows_are_all_there_and_fit_together():
+    printed = results.published(self_distillation).pivot(index=["table", "label"], columns="metric", values="value")
+    assert len(printed) == 15 and not printed.isna().any(axis=None)
+    bad = []
+    for place, row in printed.iterrows():
+        step = [10.0 ** -len(f"{row[m]:g}".partition(".")[2]) / 2 for m in ("bias", "std", "nrmse")]
+        low = np.hypot(row["bias"] - step[0], row["std"] - 0.05) - 0.05
+        high = np.hypot(row["bias"] + step[0], row["std"] + 0.05) + 0.05
+        bad += [] if low <= row["nrmse"] <= high else [place]
+    assert bad == [(1, "SAN")]  # a misprint in the paper
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A row that finds its landmarks by adding noise to the truth."""
+
+    spread: float
+    faces: Callable = field(compare=False)
+    code: ClassVar[tuple[str, ...]] = ("metrics",)
+
+    def build(self) -> nn.Module:
+        return nn.Linear(1, 1)
+
+    def train(self, run: runs.Run, folder: Path) -> tuple[nn.Module, pd.DataFrame, dict[str, np.ndarray]]:
+        random, faces = np.random.default_rng(run.seed), self.faces()
+        looks = [faces.crops()[1] + random.normal(size=faces.landmarks.shape) * self.spread for _ in range(2)]
+        found = {"test": looks[0], "video": looks[0], "twice_first": looks[0], "twice_second": looks[1]}
+        return self.build(), pd.DataFrame({"epoch": [0], "seconds": [36.0], "total": [1.0]}), found
+
+
+@pytest.fixture
+def study(store: Path, by_hand: Callable) -> results.Study:
+    """A paper of three rows that differ in precision, on 30 faces of 15 photographs."""
+    faces: Faces = by_hand(random_faces(30, 1.0)[1], group=[f"photo {i // 2}" for i in range(30)])
+    labels, annotators = faces.crops()[1], np.random.default_rng(9).normal(size=(30, 68, 2))
+    pairs = Twice(faces.crops()[0], faces.crops()[0], labels, labels + annotators, Affine.identity(30), faces.group)
+    source = SimpleNamespace(
+        test=lambda: faces, video=lambda: faces, twice=lambda: pairs, dataset="synthetic/300w", size=64, root=None
+    )
+    spread = {"plain": 1.0, "better": 0.5, "same": 1.0}
+    claims = (
+        Claim("Better lowers the std", "better", "plain", "std", "test", paper=-5.1),
+        Claim("Plain is better", "plain", "better", "nme", "test"),
+        Claim("A row beats itself", "same", "same", "nme", "common"),
+        Claim("Outputs agree more than labels", "better", "labels", "inconsistency", "twice"),
+    )
+    paper = SimpleNamespace(
+        SLUG="self_distillation",
+        ROWS=tuple(spread),
+        source=lambda profile, root: source,
+        run=lambda row, profile, seed, _: runs.Run(
+            "guess", row, "synthetic/300w", profile, seed, Guess(spread[row], source.test)
+        ),
+        TABLES=(Table(1, "A table", {"SAN": None, "ResNet18": "plain", "FAN2HG": "better"}, ("bias", "std"), "test", 1000),),
+        CLAIMS=claims,
+    )
+    Path(store).mkdir()
+    return results.Study(paper, "smoke")
+
+
+def test_table_shows_paper_and_this_run(study: results.Study):
+    table = results.table(study, 1)
+    assert list(table.index) == ["SAN", "ResNet18", "FAN2HG"]
+    assert table.loc["SAN", ("bias", "paper")] == "0.87" and table.loc["SAN", ("bias", "this run")] == "–"
+    assert table.loc["ResNet18", ("std", "paper")] == "25.4"
+    value, low, high = (float(v.strip("[],")) for v in table.loc["FAN2HG", ("std", "this run")].split())
+    found = study.estimate("better", "std")
+    assert [value, low, high] == pytest.approx([1000 * found.value, 1000 * found.low, 1000 * found.high], rel=0.01)
+
+
+def test_tidy_table_has_units_and_provenance(study: results.Study):
+    tidy = results.measure(study, study.paper.TABLES[0])
+    assert list(tidy["label"].unique()) == ["ResNet18", "FAN2HG"]
+    assert list(tidy["metric"].unique()) == ["bias", "std", "kept", "nme"]
+    line = tidy.set_index(["label", "metric"]).loc[("ResNet18", "nme")]
+    expected = np.mean([
+        100 * metrics.nme(t.predictions["test"], study.test.crops()[1], metrics.lengths(study.test.landmarks)).mean()
+        for t in study.trained("plain")
+    ])
+    assert line["value"] == pytest.approx(expected, rel=1e-6)  # per cent
+    assert line["seeds"] == 2 and line["hours"] == 0.02 and line["code"] == runs.code_hash(("metrics",))
+
+
+def test_stale_number_says_so(study: results.Study):
+    frame = results.measure(study, study.paper.TABLES[0]).set_index(["label", "metric"])
+    current = runs.code_hash(("metrics",))
+    assert "stale" not in results._cell(frame, "ResNet18", "std", current)
+    assert results._cell(frame, "ResNet18", "std", "of other code").endswith("(stale)")
+    assert results._cell(None, "ResNet18", "std") == results._cell(frame, "SAN", "std") == "–"
+
+
+def test_claims_get_their_verdicts(study: results.Study):
+    found = results.claims(study)
+    assert list(found["verdict"]) == ["reproduced", "not reproduced", "undecided", "reproduced"]
+    assert found.loc[0, "here"] < 0 and found.loc[0, "paper"] == -5.1
+    assert found.loc[2, ["here", "low", "high"]].tolist() == [0, 0, 0]
+
+
+def test_splits_are_parts_of_the_test_set(study: results.Study):
+    every, common, hard = (study.scores("plain", split) for split in ("test", "common", "challenging"))
+    assert every.shape == (2, 30, len(results.FIELDS)) and common.shape[1] == hard.shape[1] == 15
+    assert np.allclose(common.sum(1) + hard.sum(1), every.sum(1))
+    assert len(study.groups("common")) == 15 and len(study.groups("twice")) == 30
+
+
+def test_smoke_results_are_watermarked(study: results.Study):
+    said = study.about("common")
+    assert "SMOKE RUN" in said and "common: 15 faces" in said and "2 seeds" in said and "64 px" in said
+
+
+@pytest.mark.parametrize(
+    ("ask", "complaint"),
+    [
+        (lambda study: results.table(study, 9), "has no table 9"),
+        (lambda study: results.Study(study.paper, "smokey"), "there is no profile 'smokey'"),
+    ],
+)
+def test_wrong_questions_are_refused(study: results.Study, ask: Callable, complaint: str):
+    with pytest.raises(InputError, match=complaint):
+        ask(study)
+
+
+def test_real_and_rendered_results_lie_apart():
+    assert results.folder(self_distillation, "desk", "synthetic/300w") == "desk/self_distillation"
+    assert results.folder(self_distillation, "desk", "300w") == "desk/self_distillation/300w"
