@@ -86,7 +86,8 @@ def _reproduce(arguments: argparse.Namespace) -> None:
     from fa_lib import reproduce
 
     given = dict(arguments.parameter)
-    reproduce.reproduce(arguments.papers, arguments.profile, _root(arguments.data), arguments.jobs, given)
+    root = _root(arguments.data)
+    reproduce.reproduce(arguments.papers, arguments.profile, root, arguments.jobs, given, arguments.tables_only)
 
 
 def _train(arguments: argparse.Namespace) -> None:

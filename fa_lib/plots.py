@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, FancyArrowPatch, FancyBboxPatch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from fa_lib import metrics, storage
 from fa_lib.landmarks import scheme_of
@@ -198,6 +198,8 @@ def learning_curves(axes: Axes, logs: Mapping[str, Sequence[pd.DataFrame]], part
         axes.plot(at, values.mean(0), **line(label=label, markevery=max(1, epochs // 6), linewidth=1.1))
         axes.fill_between(at, values.min(0), values.max(0), color=line.colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="epoch", ylabel=f"loss ({part})", yscale="log")
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+    axes.yaxis.set_major_formatter(LogFormatter())
     axes.legend()
 
 

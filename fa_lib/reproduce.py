@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from types import ModuleType
@@ -22,32 +21,43 @@ from fa_lib.papers import PAPERS
 START = "00_start_here"
 
 
-def reproduce(slugs: list[str], profile: str, root: str | None, jobs: int | None, parameters: dict[str, str]) -> None:
-    """All tables, figures, claims and notebooks of some papers (all: empty list) at a profile."""
+def reproduce(
+    slugs: list[str], profile: str, root: str | None, jobs: int | None, parameters: dict[str, str], tables_only: bool = False
+) -> None:
+    """All tables, figures, claims and notebooks of some papers (all: empty list) at a profile; or their tables alone."""
     if profile not in runs.PROFILES:
-        raise InputError(
-            f"--profile {profile}: there is no such profile{suggest(profile, runs.PROFILES)}; "
-            f"there are: {', '.join(runs.PROFILES)}"
-        )
+        hint = suggest(profile, runs.PROFILES)
+        raise InputError(f"--profile {profile}: there is no such profile{hint}; there are: {', '.join(runs.PROFILES)}")
     chosen = [paper_named(slug) for slug in slugs] or list(PAPERS.values())
-    books = [_book(START)] + [_book(paper.NOTEBOOK) for paper in chosen]
     given = {"profile": profile, "data": str(Path(root).resolve()) if root else "synthetic", **parameters}
-    for book in books:
+    for book in _books(chosen):
         check_parameters(book, given)
-    begin = time.monotonic()
     for paper in chosen:
         study = results.Study(paper, profile, root)
-        train_all(study, jobs)
         target = storage.PROJECT / "figures" / results.folder(paper, profile, study.source.dataset)
-        wanted = _stamp(study, books)
-        if (target / "stamp.json").exists() and json.loads((target / "stamp.json").read_text()) == wanted:
-            print(f"{paper.SLUG}: nothing to do, {target} is up to date")
-            continue
-        write_results(study, target)
-        for book in books:
-            execute(book, target / book.name, given)
-        storage.write_json(target / "stamp.json", wanted)
-        _summary(target, time.monotonic() - begin)
+        if tables_only:
+            train_all(study, _table_rows(paper), jobs)
+            write_tables(study, target)
+        else:
+            _reproduce_paper(study, target, jobs, given)
+
+
+def _reproduce_paper(study: results.Study, target: Path, jobs: int | None, parameters: dict[str, str]) -> None:
+    begin = time.monotonic()
+    books = _books([study.paper])
+    train_all(study, study.paper.ROWS, jobs)
+    wanted = _stamp(study, books)
+    stamp = target / "stamp.json"
+    if stamp.exists() and json.loads(stamp.read_text()) == wanted:
+        print(f"{study.paper.SLUG}: nothing to do, {target} is up to date")
+        return
+    write_tables(study, target)
+    write_claims_and_figures(study, target)
+    for book in books:
+        execute(book, target / book.name, parameters)
+    storage.write_json(stamp, wanted)
+    names = ", ".join(file.name for file in sorted(target.iterdir()))
+    print(f"done in {(time.monotonic() - begin) / 60:.1f} minutes; {target} holds {names}")
 
 
 def paper_named(slug: str) -> ModuleType:
@@ -57,8 +67,14 @@ def paper_named(slug: str) -> ModuleType:
     return PAPERS[slug]
 
 
-def _book(name: str) -> Path:
-    return storage.PROJECT / "notebooks" / f"{name}.ipynb"
+def _books(papers: list[ModuleType]) -> list[Path]:
+    return [storage.PROJECT / "notebooks" / f"{name}.ipynb" for name in (START, *(paper.NOTEBOOK for paper in papers))]
+
+
+def _table_rows(paper: ModuleType) -> tuple[str, ...]:
+    """The rows in a paper's tables; what they start from is trained with them."""
+    shown = {row for table in paper.TABLES for row in table.rows.values()}
+    return tuple(row for row in paper.ROWS if row in shown)
 
 
 def check_parameters(book: Path, given: dict[str, str]) -> None:
@@ -72,9 +88,9 @@ def check_parameters(book: Path, given: dict[str, str]) -> None:
             raise InputError(f"{book.name} has no parameter {name!r}{hint}; it has: {', '.join(known)}")
 
 
-def train_all(study: results.Study, jobs: int | None) -> None:
-    """Trains the missing runs of a study, `jobs` at a time (default: one a core without a GPU, one with)."""
-    wanted = [study.run(row, seed) for row in study.paper.ROWS for seed in study.seeds]
+def train_all(study: results.Study, rows: tuple[str, ...], jobs: int | None) -> None:
+    """Trains the missing runs of a study's rows, `jobs` at a time (default: one a core without a GPU, one with)."""
+    wanted = [study.run(row, seed) for row in rows for seed in study.seeds]
     missing = [run for run in wanted if not run.folder.exists()]
     print(f"{study.paper.SLUG}, {study.profile.name}, {study.test.title}: {len(missing)} of {len(wanted)} runs to train")
     if not missing:
@@ -83,7 +99,8 @@ def train_all(study: results.Study, jobs: int | None) -> None:
     storage.runs_folder().mkdir(parents=True, exist_ok=True)
     jobs = jobs or (1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 8))
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    tasks = [(rows, seed) for rows in study.paper.chains() for seed in study.seeds]
+    chains = [[row for row in chain if row in rows] for chain in study.paper.chains()]
+    tasks = [(chain, seed) for chain in chains if chain for seed in study.seeds]
     # read by glibc and OpenMP when a worker starts: keeping freed pages makes training on a CPU up to 1.3 times as fast
     os.environ |= {
         "OMP_NUM_THREADS": str(threads),
@@ -92,7 +109,8 @@ def train_all(study: results.Study, jobs: int | None) -> None:
     }
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         futures = [
-            pool.submit(_train_chain, study.paper.SLUG, study.profile.name, study.source.root, rows, seed) for rows, seed in tasks
+            pool.submit(_train_chain, study.paper.SLUG, study.profile.name, study.source.root, chain, seed)
+            for chain, seed in tasks
         ]
         try:
             _watch(futures, missing)
@@ -131,14 +149,17 @@ def _watch(futures: list[Future], missing: list[runs.Run]) -> None:
             print(f"\r{text}\033[K" if watched else text, end="" if watched and pending else "\n", file=sys.stderr, flush=True)
 
 
-def write_results(study: results.Study, target: Path) -> None:
-    """tabNN.csv, claims.csv and figNN.svg|png with figNN.csv of a study, into the folder `target`."""
-    target.mkdir(parents=True, exist_ok=True)
+def write_tables(study: results.Study, target: Path) -> None:
+    """Writes tabNN.csv of a study into the folder `target`, and prints the tables."""
     for table in study.paper.TABLES:
         _write_csv(results.measure(study, table), target / f"tab{table.number:02d}.csv")
         print(
             f"table {table.number}: {table.title}\n{results.table(study, table.number).to_string()}\n{study.about(table.split)}\n"
         )
+
+
+def write_claims_and_figures(study: results.Study, target: Path) -> None:
+    """Writes claims.csv and figNN.svg|png with figNN.csv of a study into the folder `target`."""
     found = results.claims(study)
     _write_csv(found, target / "claims.csv")
     print(found[["claim", "paper", "here", "low", "high", "verdict"]].round(2).to_string(index=False))
@@ -172,8 +193,3 @@ def _stamp(study: results.Study, books: list[Path]) -> dict[str, str]:
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     wanted = [study.run(row, seed).hash for row in study.paper.ROWS for seed in study.seeds]
     return {"code": digest, "runs": hashlib.sha256(" ".join(wanted).encode()).hexdigest()}
-
-
-def _summary(target: Path, seconds: float) -> None:
-    names: Iterator[str] = (file.name for file in sorted(target.iterdir()))
-    print(f"done in {seconds / 60:.1f} minutes; {target} holds {', '.join(names)}")

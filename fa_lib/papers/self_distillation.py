@@ -43,7 +43,7 @@ SETTINGS = {
     ),
     "quick": Settings(
         {"resnet18": (("width", 16),), "fan2": (("width", 32), *MASS), "hrnet_w18": (("width", 6), *MASS)},
-        {"resnet18": (7200, 1200), "fan2": (4800, 1200), "hrnet_w18": (3000, 0)},
+        {"resnet18": (6000, 1200), "fan2": (4800, 1200), "hrnet_w18": (3000, 0)},
         batch_size=16, lr=RATES, scale=SMALL,
     ),
     "desk": Settings(

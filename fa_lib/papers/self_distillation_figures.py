@@ -37,9 +37,6 @@ def rendered_test(study: Study, size: int | None = None, count: int | None = Non
     return data.load("synthetic/300w", "full", None, size or study.source.size, count or study.profile.test_faces)
 
 
-# --- figure 1 -----------------------------------------------------------------------------------------------------------
-
-
 def by_region(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """Mean distance between two annotations (N, 68, 2) of the same faces, % of inter-ocular, by region and of all points.
 
@@ -94,11 +91,9 @@ def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
         {"panel": "faces", "face": shown.names[i], "annotator": a, "landmark": k, "x": p[0], "y": p[1]}
         for i in range(len(shown)) for a, one in enumerate((first, second), 1) for k, p in enumerate(one[i])
     ]  # fmt: skip
-    bars = [{"panel": "distance", "faces": k, "region": r, "value": v} for k, d in apart.items() for r, v in d.items()]
-    return figure, pd.DataFrame(points + bars)
+    means = [{"panel": "distance", "faces": k, "region": r, "value": v} for k, d in apart.items() for r, v in d.items()]
+    return figure, pd.DataFrame(points + means)
 
-
-# --- figure 2 -----------------------------------------------------------------------------------------------------------
 
 TURN = {"scale": 0.85, "degrees": 20.0, "shift": (5 / 256, -3 / 256)}  # a T within the paper's ranges; shift: share of the crop
 
@@ -124,7 +119,7 @@ def figure2(study: Study) -> tuple[Figure, pd.DataFrame]:
     faces = rendered_test(study)
     (pictures, labels), lines = faces.crops(), []
     length = metrics.lengths(labels[:1])[0]
-    figure = Figure(figsize=(WIDTH, 3.62))
+    figure = Figure(figsize=(WIDTH, 3.9))
     figure.get_layout_engine().set(wspace=0.16, hspace=0.06, w_pad=0.02, h_pad=0.02)
     grid = figure.subplots(2, 4)
     for panels, (row, title) in zip(grid, {"fan2-gt": "trained with GT only", "fan2-all": "trained with GT + ELT + SCT"}.items()):
@@ -137,11 +132,11 @@ def figure2(study: Study) -> tuple[Figure, pd.DataFrame]:
         for axes in panels[2:]:
             axes.plot(*np.stack(pair).transpose(2, 0, 1), color=BLACK, linewidth=0.9)
             plots.faces(axes, pictures[0], *pair, styles=[white, orange], contours=False)
-        plots.zoom(panels[3], pair[0][list(SCHEMES[68].regions["left_eye"])], 0.42 * length)
+        plots.zoom(panels[3], labels[0][list(SCHEMES[68].regions["left_eye"])], 0.42 * length)
         for line in panels[3].lines:
             line.set_markersize(2.2 * line.get_markersize())
         panels[0].set_ylabel(title)
-        panels[3].set_xlabel(f"mean distance {apart.mean():.2f} %")
+        panels[2].set_xlabel(f"mean distance {apart.mean():.2f} %\nof inter-ocular")
         for name, points in found.items():
             lines += [{"row": row, "landmarks": name, "landmark": k, "x": p[0], "y": p[1], "apart": d}
                       for k, (p, d) in enumerate(zip(points, apart))]  # fmt: skip
@@ -153,8 +148,6 @@ def figure2(study: Study) -> tuple[Figure, pd.DataFrame]:
             plots.arrow_between(figure, one, other, text)
     return figure, pd.DataFrame(lines)
 
-
-# --- figure 3 -----------------------------------------------------------------------------------------------------------
 
 # name: text, x and y of the middle, width, kind
 BOXES = {
@@ -189,8 +182,6 @@ def figure3(study: Study) -> tuple[Figure, pd.DataFrame]:
     arrows = [{"kind": f"arrow ({k})", "name": f"{a} -> {b}", "text": t, "from": a, "to": b} for a, b, t, k in ARROWS]
     return figure, pd.DataFrame(boxes + arrows)
 
-
-# --- figure 4 -----------------------------------------------------------------------------------------------------------
 
 SHOWN = [*SCHEMES[68].regions["nose"], *SCHEMES[68].regions["left_eye"]]
 LETTERS = {"A": 30, "B": 36}  # tip of the nose, outer corner of the left eye
@@ -252,11 +243,11 @@ def figure4(study: Study) -> tuple[Figure, pd.DataFrame]:
     _draw_spread(panels["e"], *values)
     count = tracks["frame"].nunique()
     place = {"loc": "upper left", "alignment": "left", "borderaxespad": 0}
-    title = f"(a-d) {count} frames, {count / 25:.2f} s, of one clip"
+    title = f"(a-d) {count} frames, {count / FRAMES:.2f} s"
     key = panels["legends"].legend(*panels["c"].get_legend_handles_labels(), title=title, bbox_to_anchor=(0, 1), **place)
     panels["legends"].add_artist(key)
     points, names = panels["e"].get_legend_handles_labels()
-    panels["legends"].legend(points, names, title="(e) all 68 landmarks, all clips", ncols=2, bbox_to_anchor=(0, 0.55), **place)
+    panels["legends"].legend(points, names, title="(e) 68 landmarks, all clips", ncols=2, bbox_to_anchor=(0, 0.55), **place)
     panels["legends"].set_axis_off()
     spreads = [
         {"panel": "spread", "network": label, "row": row, "landmark": k, "region": REGION[k], "value": value[k]}
@@ -266,14 +257,14 @@ def figure4(study: Study) -> tuple[Figure, pd.DataFrame]:
 
 
 def _draw_tracks(axes: Axes, picture: np.ndarray, tracks: pd.DataFrame, row: str) -> None:
-    pale = 110 + 0.5 * picture.mean(-1)
-    plots.faces(axes, pale.clip(0, 255))
+    plots.zoom(axes, tracks[["x", "y"]].to_numpy())
+    axes.imshow(picture.mean(-1), cmap="gray", alpha=0.45)
     for landmark, track in tracks[tracks["row"] == row].groupby("landmark"):
         axes.plot(track["x"], track["y"], color=BLUE, linewidth=0.5, marker="o", markersize=1.2, markeredgewidth=0)
         for name in (n for n, k in LETTERS.items() if k == landmark):
             text = {"xytext": (-9, 6), "textcoords": "offset points", "fontsize": 8, "weight": "bold"}
             axes.annotate(name, track[["x", "y"]].mean(), **text, arrowprops={"arrowstyle": "-", "linewidth": 0.6})
-    plots.zoom(axes, tracks[["x", "y"]].to_numpy())
+    plots.bare(axes)
 
 
 def _draw_wander(axes: Axes, tracks: pd.DataFrame, rows: dict[str, str]) -> None:
@@ -292,9 +283,6 @@ def _draw_spread(axes: Axes, without: np.ndarray, with_method: np.ndarray) -> No
     axes.set(xlim=(0, reach), ylim=(0, reach), xlabel="without", ylabel="with the method")
     axes.set_box_aspect(1)
     axes.set_title("(e) spread [% inter-ocular]")
-
-
-# --- figure 5, and what the notebook shows besides ----------------------------------------------------------------------
 
 
 def by_iteration(study: Study, metric: str, split: str, network: str, factor: float = 1.0) -> pd.DataFrame:
