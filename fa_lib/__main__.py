@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("papers", nargs="*", metavar="PAPER", help="papers by name (default: all)")
     _add_common(add)
     add.add_argument("--jobs", type=_positive, help="runs trained at a time (default: one a core, one on a GPU)")
+    add.add_argument("--tables-only", action="store_true", help="train the rows of the tables alone, and write those")
     add.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="for the notebooks"
     )
