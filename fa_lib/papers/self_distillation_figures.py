@@ -291,7 +291,8 @@ def by_iteration(study: Study, metric: str, split: str, network: str, factor: fl
     for arm, label in ARMS.items():
         for iteration in range(study.paper.ITERATIONS[network] + 1):
             row = f"{network}-{arm}" + (f"-sd{iteration}" if iteration else "")
-            found = study.estimate(row, metric, split)
+            with np.errstate(invalid="ignore"):  # a network of profile smoke may have no landmark near the truth: no value
+                found = study.estimate(row, metric, split)
             values = {"value": factor * found.value, "low": factor * found.low, "high": factor * found.high}
             lines.append({"network": NETWORKS[network], "split": split, "metric": metric, "arm": label, "row": row,
                           "iteration": iteration, **values})  # fmt: skip
