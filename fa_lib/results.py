@@ -5,6 +5,7 @@ percentile intervals over resampled groups of faces (a photograph, a clip) and r
 paired: the same faces and seeds on both sides.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,12 +115,15 @@ def estimate(
             per_side.append(np.take_along_axis(np.moveaxis(drawn, 0, -1), seed, -1).mean(-1))
         return per_side[0] - per_side[1] if len(per_side) > 1 else per_side[0]
 
-    totals = [of(sums.sum(1)) for sums in sides]
+    with np.errstate(invalid="ignore", divide="ignore"):  # a network may keep no landmark at all
+        totals = [of(sums.sum(1)) for sums in sides]
     per_seed = totals[0] - totals[1] if len(totals) > 1 else totals[0]
     sample = (np.arange(count), np.arange(seeds) if seeds > 1 else np.zeros(2, int))
     if count < 2 or not np.isfinite(per_seed).all():
         return Estimate(float(per_seed.mean()), np.nan, np.nan, tuple(map(float, per_seed)))
-    with np.errstate(invalid="ignore", divide="ignore"):  # a resample may keep no landmark at all
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        # nor may a resample; and scipy warns where all resamples agree, which their interval says already
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
             sample, value, vectorized=True, n_resamples=resamples, batch=100, method="percentile", rng=0
         ).confidence_interval

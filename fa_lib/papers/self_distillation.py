@@ -5,9 +5,9 @@ self_distillation_figures.py.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fa_lib import data, runs, training
+from fa_lib import runs, training
 from fa_lib.errors import InputError, suggest
 from fa_lib.papers.self_distillation_training import AUGMENT, DataSource, Stage
 from fa_lib.results import Claim, Table
@@ -96,10 +96,11 @@ def source(profile: str, root: str | None = None) -> DataSource:
     # real sets are small enough to be used whole but for smoke, which must not take longer with them
     whole = root is not None and profile != "smoke"
     counts = (None, None) if whole else (p.train_faces, p.test_faces)
-    train = data.load(name, "train", root, p.size, counts[0])
-    test = data.load(name, "full", root, p.size, counts[1])
-    fingerprint = f"{train.fingerprint}-{test.fingerprint}"
-    return DataSource(name, p.size, *counts, p.clips, p.frames, len(train), fingerprint, root)
+    unseen = DataSource(name, p.size, *counts, p.clips, p.frames, faces=0, fingerprint="", root=root)
+    train = unseen.train()
+    # a run holds predictions of all three, so it is another run when any of them changes
+    prints = [faces.fingerprint for faces in (train, unseen.test(), unseen.video())]
+    return replace(unseen, faces=len(train), fingerprint="-".join(prints))
 
 
 def run(row: str, profile: str, seed: int, source: DataSource) -> runs.Run:

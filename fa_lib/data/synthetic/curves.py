@@ -22,7 +22,8 @@ _NOSE_BASE = ((-14.8, 43), (-7.6, 45.6), (0, 47.6))
 _OUTER_LIP = ((-28, 66.5), (-17.5, 60.3), (-7.2, 57.6), (0, 59.2), (-17.8, 76.5), (-8.6, 81.3), (0, 82.4))
 _INNER_LIP = ((-24.5, 66.8), (-8, 65.4), (0, 66.2), (-8, 70.2), (0, 71.0))
 # Jaw points 0..8: angle around the head (degrees) and midline height (mm) of the row they lie in.
-_JAW = ((90, -1.5), (89, 53), (83, 96), (71, 110), (54, 113), (41, 113), (28, 113), (14, 113), (0, 113))
+# As evenly spaced along the jaw as the annotations of 300-W (median over its faces, both sides).
+_JAW = ((90, -1.5), (89.2, 41.7), (86, 74.8), (80.5, 98.9), (71.7, 109.2), (47.3, 113), (31.7, 113), (15.7, 113), (0, 113))
 JAW_SAMPLES = 24
 
 
