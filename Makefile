@@ -10,6 +10,8 @@ PYTEST := $(BIN)/python -m pytest
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := reproduce
+# without compiled files each process compiles torch's imports again, ten seconds a time
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: reproduce test test-code test-notebooks test-smoke lab lock hooks clean help
 .NOTPARALLEL:
 
@@ -21,8 +23,8 @@ test: test-code test-notebooks test-smoke  ## every test: the package, the noteb
 test-code: $(STAMP)  ## the package, its doctests and the conventions
 	$(PYTEST) --ignore=tests/notebooks/test_papermill.py $(ARGS)
 
-test-notebooks: $(STAMP)  ## the notebooks as committed: every cell runs, checked cells give the recorded output
-	$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+test-notebooks: $(STAMP)  ## the notebooks as committed, at profile smoke: every cell runs, checked cells give the recorded output
+	FA_PROFILE=smoke $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
 
 test-smoke: $(STAMP)  ## the notebooks at profile smoke through papermill, then again: the same output twice
 	$(PYTEST) tests/notebooks/test_papermill.py
