@@ -20,6 +20,9 @@ reproduce: $(STAMP)  ## tables and figures of every paper; PROFILE=quick|desk|fu
 
 test: test-code test-notebooks test-smoke  ## every test: the package, the notebooks as committed, the notebooks run small and twice
 
+# networks of the tests are so small that a second thread only waits
+test-code test-notebooks test-smoke: export OMP_NUM_THREADS := 1
+
 test-code: $(STAMP)  ## the package, its doctests and the conventions
 	$(PYTEST) --ignore=tests/notebooks/test_papermill.py $(ARGS)
 

@@ -313,6 +313,8 @@ def _cell(frame: pd.DataFrame | None, label: str, metric: str, current: str | No
     if frame is None or (label, metric) not in frame.index:
         return "–"
     line = frame.loc[(label, metric)]
+    if np.isnan(line["value"]):
+        return "–"  # no landmark was near enough to be kept
     old = " (stale)" if current and line["code"] != current else ""
     return f"{line['value']:.3g} [{line['low']:.3g}, {line['high']:.3g}]{old}"
 
