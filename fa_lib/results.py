@@ -236,12 +236,14 @@ class Study:
     def about(self, split: str) -> str:
         """One line under a table: data set, split, normaliser, box, profile, seeds, device."""
         _, faces, mask = self._faces(split)
-        devices = sorted({t.provenance["device"] for t in self.trained(self.paper.ROWS[0])})
+        shown = {row for table in self.paper.TABLES for row in table.rows.values() if row}
+        devices = sorted({t.provenance["device"] for row in shown for t in self.trained(row)})
         watermark = " SMOKE RUN: sizes are too small for the numbers to mean anything." if self.profile.name == "smoke" else ""
-        return (
-            f"{faces.title}; {split}: {mask.sum()} faces; inter-ocular normaliser; landmark box x 1.4; {self.source.size} px; "
-            f"profile {self.profile.name}; {len(self.seeds)} seeds; {', '.join(devices)}.{watermark}"
-        )
+        parts = (
+            faces.title, f"learned from {self.source.faces} faces", f"{split}: {mask.sum()} faces", "inter-ocular normaliser",
+            f"landmark box x 1.4; {self.source.size} px; profile {self.profile.name}; {len(self.seeds)} seeds", *devices,
+        )  # fmt: skip
+        return "; ".join(parts) + "." + watermark
 
 
 def published(paper: ModuleType) -> pd.DataFrame:
@@ -271,7 +273,8 @@ def measure(study: Study, table: Table) -> pd.DataFrame:
             continue
         trained = study.trained(row)
         origin = {
-            "dataset": study.source.dataset, "split": table.split, "title": study._faces(table.split)[1].title,
+            "dataset": study.source.dataset, "title": study._faces(table.split)[1].title, "train_faces": study.source.faces,
+            "split": table.split,
             "normaliser": "inter_ocular", "box": "landmarks x 1.4", "profile": study.profile.name, "size": study.source.size,
             "seeds": len(trained), "device": trained[0].provenance["device"], "code": trained[0].provenance["code"],
             "hours": round(sum(t.provenance["seconds"] for t in trained) / 3600, 4),
