@@ -122,8 +122,7 @@ def estimate(
     if count < 2 or not np.isfinite(per_seed).all():
         return Estimate(float(per_seed.mean()), np.nan, np.nan, tuple(map(float, per_seed)))
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        # nor may a resample; and scipy warns where all resamples agree, which their interval says already
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # where all resamples agree, the interval says so
         found = stats.bootstrap(
             sample, value, vectorized=True, n_resamples=resamples, batch=100, method="percentile", rng=0
         ).confidence_interval
