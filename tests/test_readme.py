@@ -1,0 +1,29 @@
+"""The README's numbers are those of the recorded tables, and its commands are those of the Makefile."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+RECORDED = ROOT / "figures" / "desk" / "self_distillation" / "300w" / "tab01.csv"
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """A recorded table as the README shows it: a line a label, each metric with its interval."""
+    metrics = list(dict.fromkeys(table["metric"]))
+    lines = [f"| | {' | '.join(metrics)} |", f"|---{'|---' * len(metrics)}|"]
+    for label, rows in table.groupby("label", sort=False):
+        cells = [f"{r.value:.3g} [{r.low:.3g}, {r.high:.3g}]" for r in rows.set_index("metric").loc[metrics].itertuples()]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_recorded_results_are_the_recorded_ones() -> None:
+    assert as_markdown(pd.read_csv(RECORDED)) in README
+
+
+def test_commands_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {word for word in re.findall(r"`?make ([a-z]+)", README)} <= targets
