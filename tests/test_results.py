@@ -201,7 +201,7 @@ def study(store: Path, by_hand: Callable) -> results.Study:
     labels, annotators = faces.crops()[1], np.random.default_rng(9).normal(size=(30, 68, 2))
     pairs = Twice(faces.crops()[0], faces.crops()[0], labels, labels + annotators, Affine.identity(30), faces.group)
     source = SimpleNamespace(
-        test=lambda: faces, video=lambda: faces, twice=lambda: pairs, dataset="synthetic/300w", size=64, root=None
+        test=lambda: faces, video=lambda: faces, twice=lambda: pairs, dataset="synthetic/300w", size=64, root=None, faces=30
     )
     spread = {"plain": 1.0, "better": 0.5, "same": 1.0}
     claims = (
@@ -239,10 +239,12 @@ def test_tidy_table_has_units_and_provenance(study: results.Study):
     assert list(tidy["label"].unique()) == ["ResNet18", "FAN2HG"]
     assert list(tidy["metric"].unique()) == ["bias", "std", "kept", "nme"]
     line = tidy.set_index(["label", "metric"]).loc[("ResNet18", "nme")]
-    expected = np.mean([
-        100 * metrics.nme(t.predictions["test"], study.test.crops()[1], metrics.lengths(study.test.landmarks)).mean()
-        for t in study.trained("plain")
-    ])
+    expected = np.mean(
+        [
+            100 * metrics.nme(t.predictions["test"], study.test.crops()[1], metrics.lengths(study.test.landmarks)).mean()
+            for t in study.trained("plain")
+        ]
+    )
     assert line["value"] == pytest.approx(expected, rel=1e-6)  # per cent
     assert line["seeds"] == 2 and line["hours"] == 0.02 and line["code"] == runs.code_hash(("metrics",))
 
@@ -271,7 +273,13 @@ def test_splits_are_parts_of_the_test_set(study: results.Study):
 
 def test_smoke_results_are_watermarked(study: results.Study):
     said = study.about("common")
-    assert "SMOKE RUN" in said and "common: 15 faces" in said and "2 seeds" in said and "64 px" in said
+    assert (
+        "SMOKE RUN" in said
+        and "learned from 30 faces" in said
+        and "common: 15 faces" in said
+        and "2 seeds" in said
+        and "64 px" in said
+    )
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,9 @@ def train(folder, seed=0, plan=None, loss_of=loss_of):
     log = training.fit(net, batches, loss_of, plan or training.Plan(epochs=12, batch_size=3, lr=1e-3), Path(folder))
     return net, log
 """
-KILLED = PROGRAM + """
+KILLED = (
+    PROGRAM
+    + """
 training.CHECKPOINT_EVERY = 0
 epochs = []
 
@@ -65,6 +67,7 @@ def slow(net, batch):
 
 train(sys.argv[1], loss_of=slow)
 """
+)
 made: dict = {}
 exec(PROGRAM, made)  # here and in the process that is killed: the very same training
 train: Callable[..., tuple[nn.Module, pd.DataFrame]] = made["train"]

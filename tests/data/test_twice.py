@@ -90,8 +90,6 @@ def test_set_without_pairs_gives_no_faces_and_can_be_predicted(tmp_path: Path, c
 
 def test_looks_change_little(source):
     """A second photograph, not another face: at most 5 degrees, 5 % in size, 2 % in place."""
-    assert twice.LOOK == Augment(
-        scale=(0.95, 1.05), degrees=5, shift=0.02, brightness=0.05, contrast=0.1, noise=0.02
-    )
+    assert twice.LOOK == Augment(scale=(0.95, 1.05), degrees=5, shift=0.02, brightness=0.05, contrast=0.1, noise=0.02)
     apart = np.linalg.norm(twice.rendered(source.test()).bring_back(POINTS[None].repeat(3, 0)) - POINTS, axis=-1)
     assert apart.max() < 0.2 * 32 + 0.2 * 110

@@ -113,9 +113,7 @@ def network(name: str, seed: int) -> nn.Module:
     return models.create(name, **size, **options).eval()  # no running statistics: looks can be repeated
 
 
-def by_hand(
-    net: nn.Module, batch: Batch, target: Tensor, maps: Tensor, reference: Tensor, weight: float
-) -> dict[str, float]:
+def by_hand(net: nn.Module, batch: Batch, target: Tensor, maps: Tensor, reference: Tensor, weight: float) -> dict[str, float]:
     """Equations 5 and 8, term by term, in pixels of a 256-pixel crop: 4 x those of these 64."""
     affine = stages.TRANSFORM.affine(3, 64, Generator().manual_seed(5))[0]
     pred = models.landmarks_of(net(batch.images), 64)
