@@ -269,4 +269,4 @@ def test_wrong_text_is_caught():
     assert picture_complaints(["figures/a.jpg", "a.JPEG", "docs/a.png"]) == ["figures/a.jpg", "a.JPEG", "docs/a.png"]
     assert not picture_complaints(["figures/full/fig1.png", "fa_lib/png.py"])
     assert path_complaints("a", "cd " + "/work" + "/main")
-    assert not path_complaints("a", "see ../work/main and http://x.org/work/a")
+    assert not path_complaints("a", "see ../root/main and http://x.org/root/a")
