@@ -133,14 +133,27 @@ def skin(one: HeadParameters, seen: Seen, iris: list[tuple], rest: np.ndarray) -
     return np.clip(colour, 0, 1)
 
 
-def _paint_cover(colour: np.ndarray, one: HeadParameters, seen: Seen) -> None:
-    """A mask or scarf over nose and mouth, in place, with a soft weave."""
+def _mask(one: HeadParameters, place: np.ndarray) -> tuple[np.ndarray, np.random.Generator]:
+    """How far a mask or scarf painted over nose and mouth hides places (P, 2) of the skin, (P, 1), and its random
+    numbers."""
     knob = np.random.default_rng([int(one.seed[0]), 5])
     height = knob.uniform(14, 40)
-    away = np.abs(seen.place[:, :1] - surface.column_of(0.0))
+    away = np.abs(place[:, :1] - surface.column_of(0.0))
     top = surface.row_of(height) + 0.004 * knob.uniform(-1.0, 0.8) * away**2
-    over = np.clip((seen.place[:, 1:] - top) * 2, 0, 1) * np.clip((knob.uniform(29, 34) - away) * 1.5, 0, 1)
-    over = over * np.clip((surface.JAW_ROW + knob.uniform(2, 6) - seen.place[:, 1:]) * 2, 0, 1)
+    over = np.clip((place[:, 1:] - top) * 2, 0, 1) * np.clip((knob.uniform(29, 34) - away) * 1.5, 0, 1)
+    return over * np.clip((surface.JAW_ROW + knob.uniform(2, 6) - place[:, 1:]) * 2, 0, 1), knob
+
+
+def covered(one: HeadParameters, place: np.ndarray) -> np.ndarray:
+    """Which places (P, 2) of one head's skin a painted mask or scarf hides: (P,) bool."""
+    if one.style[0, 2] != people.COVER:
+        return np.zeros(len(place), bool)
+    return _mask(one, place)[0][:, 0] > 0.5
+
+
+def _paint_cover(colour: np.ndarray, one: HeadParameters, seen: Seen) -> None:
+    """A mask or scarf over nose and mouth, in place, with a soft weave."""
+    over, knob = _mask(one, seen.place)
     pleat = (
         1 + 0.10 * np.sin(seen.place[:, 1:] * knob.uniform(1.0, 1.6)) + 0.08 * (seen.grain[:, 2:3].astype(np.float32) / 128 - 1)
     )

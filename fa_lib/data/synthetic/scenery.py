@@ -57,7 +57,9 @@ def _polygon(size: int, points: np.ndarray, soft: float) -> np.ndarray:
     return mask[..., None].astype(np.float32) / 255
 
 
-def _glasses(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _glasses(
+    scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     size, dark = len(scene), one.style[0, 1] == SUNGLASSES
     frame = rng.uniform(0.0, 0.25, 3).astype(np.float32) * rng.uniform(0.1, 1.0)
     round_ = rng.uniform(2.0, 4.5)
@@ -99,17 +101,21 @@ def _glasses(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.rand
         ]
     )
     cv2.line(lines, *np.round(bridge * 64).astype(int).tolist(), 255, thick, cv2.LINE_AA, 6)
+    over = lines[..., None].astype(np.float32) / 255
+    cover = over
     for lens in lenses:
         glass = _polygon(size, lens, 0)
         if dark:
             scene = scene * (1 - 0.94 * glass) + 0.015 * glass
+            cover = np.maximum(cover, 0.94 * glass)
         low = np.clip(rng.normal(0.02, 0.03), 0, 0.1)
         scene = scene * (1 - 0.05 * glass) + low * glass
-    over = lines[..., None].astype(np.float32) / 255
-    return scene * (1 - over) + frame * over
+    return scene * (1 - over) + frame * over, cover
 
 
-def _hand(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _hand(
+    scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """A blunt hand with fingers in the skin's colour, before the lower face or a cheek."""
     size = len(scene)
     unit = max(np.linalg.norm(p[36] - p[45]) / 90, np.linalg.norm(p[27] - p[8]) / 125)
@@ -140,17 +146,25 @@ def _hand(scene: np.ndarray, one: HeadParameters, p: np.ndarray, rng: np.random.
     soft = cv2.GaussianBlur(shade, (0, 0), max(3.0 * unit, 0.4))[..., None]
     over = cv2.GaussianBlur(mask, (0, 0), 0.6)[..., None].astype(np.float32) / 255
     tint = one.skin[0] * one.light[0, 5:8] * 0.8 + one.skin[0] * one.light[0, 2:5] * soft
-    return scene * (1 - over) + np.clip(tint, 0, 1) * over
+    return scene * (1 - over) + np.clip(tint, 0, 1) * over, over
 
 
-def put_in_front(scene: np.ndarray, one: HeadParameters, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Glasses and whatever else is before the face; points (68, 2) are pixels of the scene."""
+def put_in_front(
+    scene: np.ndarray, one: HeadParameters, points: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Glasses and whatever else is before the face; points (68, 2) are pixels of the scene.
+
+    Returns: the scene (size, size, 3) and how opaque what lies before it is: (size, size) float32 in [0, 1].
+    """
     p = points.astype(float)
+    cover = np.zeros((*scene.shape[:2], 1), np.float32)
     if one.style[0, 1]:
-        scene = _glasses(scene, one, p, rng)
+        scene, over = _glasses(scene, one, p, rng)
+        cover = np.maximum(cover, over)
     kind = int(one.style[0, 2])
     if kind == HAND:
-        scene = _hand(scene, one, p, rng)
+        scene, over = _hand(scene, one, p, rng)
+        cover = np.maximum(cover, over)
     elif kind == CARD:
         centre = p[int(rng.integers(0, 68))]
         half = np.linalg.norm(p[36] - p[45]) * rng.uniform(0.15, 0.5, 2)
@@ -159,7 +173,8 @@ def put_in_front(scene: np.ndarray, one: HeadParameters, points: np.ndarray, rng
         corner = corner @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         over = _polygon(len(scene), centre + corner, 0.4)
         scene = scene * (1 - over) + rng.uniform(0, 0.8, 3) * over
-    return scene.astype(np.float32)
+        cover = np.maximum(cover, over)
+    return scene.astype(np.float32), cover[..., 0]
 
 
 @lru_cache(maxsize=1)
