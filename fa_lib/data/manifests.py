@@ -21,16 +21,15 @@ A manifest is `data_manifests/<name>.yaml`, a slash in the name written as an un
     unverified   sentences known from the literature alone
 """
 
-from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from fa_lib.data import readers
 from fa_lib.errors import InputError
 
+FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
 _TYPES = {str: "text", int: "a whole number", list: "a list", dict: "a mapping of names to values"}
 _CHOICES = {
     "get": ("open link", "form", "local", "rendered"),
@@ -99,9 +98,9 @@ def names() -> list[str]:
     >>> names()[:2]
     ['300vw', '300w']
     """
-    stems = sorted(path.stem for path in readers.MANIFESTS.glob("*.yaml"))
+    stems = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if not stems:
-        raise InputError(f"{readers.MANIFESTS}: holds no manifest; install the package from its clone with pip install -e")
+        raise InputError(f"{FOLDER}: holds no manifest; install the package from its clone with pip install -e")
     return [stem.replace("synthetic_", "synthetic/") for stem in stems]
 
 
@@ -113,7 +112,7 @@ def load(name: str) -> Manifest:
     """
     if name not in names():
         raise InputError(f"data set {name!r}: no such manifest; there are {', '.join(names())}")
-    path = readers.MANIFESTS / f"{name.replace('/', '_')}.yaml"
+    path = FOLDER / f"{name.replace('/', '_')}.yaml"
     return parse(path.read_text(encoding="utf-8"), name, path.name)
 
 
@@ -184,6 +183,15 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Inspection:
+    """What a reader sees in a folder. `faults` are sentences about files that it would refuse; `notes` are for the report."""
+
+    parts: tuple[Part, ...]
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """How a folder compares with its manifest. `faults` are sentences about files that readers would refuse.
 
@@ -222,75 +230,30 @@ def _first(items: tuple[str, ...], limit: int | None) -> str:
     return ", ".join(shown) + (f" and {len(items) - len(shown):,} more" if len(shown) < len(items) else "")
 
 
-def verify(name: str, root: str | Path | None = None) -> Report:
+def verify(name: str, root: str | Path | None = None, *, checksums: bool = False) -> Report:
     """Compares the folder `root` with the manifest of the data set `name`: counts, names, points and ends of pictures.
 
-    Reads every `.pts` and a few bytes of every picture: seconds for 300-W. Raises InputError for an unknown set and a folder
-    that is missing, empty or something else altogether.
+    Reads every list and annotation and a few bytes of every picture: seconds for 300-W. `checksums` also compares the content
+    of the pictures with the published or measured sums, where the project has them, and reads every byte for that. Raises
+    InputError for an unknown set and a folder that is missing, empty or something else altogether.
     """
+    from fa_lib.data.readers import READERS  # which need the manifests
+
     manifest = load(name)
     if manifest.get == "rendered":
         return Report(name, "", "rendered", notes=("rendered by the project from a seed: nothing to download or compare",))
     if root is None:
         raise InputError(f"{name}: give --root, the folder that holds the data set")
-    if manifest.files:
-        return _verify_faces(manifest, root)
-    if any(split.clips for split in manifest.splits.values()):
-        return _verify_clips(manifest, root)
-    raise InputError(f"{name}: its manifest lists neither files nor clips, so a folder cannot be compared with it")
+    reader = READERS[name]
+    if checksums and reader.checksums is None:
+        raise InputError(f"{name}: the project knows no checksums of its files; leave --checksums out")
+    found = reader.inspect(Path(root).expanduser(), manifest)
+    sums = reader.checksums(Path(root).expanduser()) if checksums and reader.checksums else Inspection(())
+    faults = found.faults + sums.faults
+    return Report(name, str(root), _state(found.parts, faults), found.parts, faults, found.notes + sums.notes)
 
 
-def _state(parts: list[Part], faults: list[str]) -> Literal["complete", "partial", "wrong"]:
+def _state(parts: tuple[Part, ...], faults: tuple[str, ...]) -> Literal["complete", "partial", "wrong"]:
     if faults or not any(part.present for part in parts):
         return "wrong"
-    return "partial" if any(part.missing for part in parts) else "complete"
-
-
-def _verify_faces(manifest: Manifest, root: str | Path) -> Report:
-    place = readers.find_root(root)
-    sizes = readers.official_faces(manifest.files)
-    parts, faults, other_sizes, compared = [], [], 0, 0
-    for folder in dict.fromkeys(folder for split in manifest.splits.values() for folder in split.folders):
-        faces, alone = readers.scan(place, folder)
-        official = {readers.match_name(name): name for name in sizes if name.rpartition("/")[0] == folder}
-        present = {readers.match_name(name): name for name in faces}
-        missing = tuple(name for key, name in official.items() if key not in present)
-        unexpected = tuple(name for key, name in present.items() if key not in official)
-        parts.append(Part(folder, len(official) - len(missing), len(official), missing, unexpected))
-        faults += alone
-        for name, (picture, points) in faces.items():
-            faults += _faults(readers.check_picture, picture) + _faults(readers.read_pts, points, manifest.scheme)
-            size = sizes.get(official.get(readers.match_name(name), ""))
-            compared += size is not None
-            other_sizes += size is not None and picture.stat().st_size != size
-    notes = [f"tables call it: {readers.coverage(place).title()}"]
-    if other_sizes:
-        notes.append(f"{other_sizes:,} of {compared:,} pictures differ in size from the official files: cut or encoded again")
-    return Report(manifest.name, str(place), _state(parts, faults), tuple(parts), tuple(faults), tuple(notes))
-
-
-def _faults(check: Callable[..., Any], *arguments: Any) -> list[str]:
-    try:
-        check(*arguments)
-    except InputError as error:
-        return [str(error)]
-    return []
-
-
-def _verify_clips(manifest: Manifest, root: str | Path) -> Report:
-    given = Path(root).expanduser()
-    if not given.is_dir():
-        raise InputError(f"{given}: there is no such folder; give the folder that holds the clips")
-    clips = {clip for split in manifest.splits.values() for clip in split.clips}
-    places = [given, *sorted(entry for entry in given.iterdir() if entry.is_dir() and entry.name not in clips)]
-    place = next((place for place in places if any((place / clip).is_dir() for clip in clips)), None)
-    if place is None:
-        raise InputError(f"{given}: holds no clip of {manifest.title}; give the folder that holds 001/, 002/, ...")
-    parts, faults = [], []
-    for name, split in manifest.splits.items():
-        missing = tuple(clip for clip in split.clips if not (place / clip).is_dir())
-        parts.append(Part(name, len(split.clips) - len(missing), len(split.clips), missing))
-        for clip in (place / clip for clip in split.clips if clip not in missing):
-            faults += [] if (clip / "vid.avi").is_file() else [f"{clip}: holds no vid.avi"]
-            faults += [] if next(clip.glob("annot/*.pts"), None) else [f"{clip}: holds no annot/*.pts"]
-    return Report(manifest.name, str(place), _state(parts, faults), tuple(parts), tuple(faults))
+    return "partial" if any(part.present < part.expected for part in parts) else "complete"

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fa_lib.data import manifests, readers
+from fa_lib.data import manifests
 from fa_lib.data.manifests import load, parse, verify
-from fa_lib.data.readers import coverage
+from fa_lib.data.readers import w300
+from fa_lib.data.readers.w300 import coverage
 from fa_lib.errors import InputError
 from fa_lib.landmarks import SCHEMES
 
@@ -55,11 +56,11 @@ def test_every_manifest_is_whole(name: str):
 
 def test_manifest_of_300w_agrees_with_its_list_and_reader():
     manifest = load("300w")
-    assert {split: item.folders for split, item in manifest.splits.items()} == readers.SPLITS
+    assert {split: item.folders for split, item in manifest.splits.items()} == w300.SPLITS
     for split in manifest.splits.values():
-        listed = [name for name in readers.official_faces(manifest.files) if name.rpartition("/")[0] in split.folders]
+        listed = [name for name in w300.official_faces(manifest.files) if name.rpartition("/")[0] in split.folders]
         assert len(listed) == split.expected
-    assert all(name.split("/")[-1] in " ".join(manifest.traps) for name in readers.leaked())
+    assert all(name.split("/")[-1] in " ".join(manifest.traps) for name in w300.leaked())
 
 
 def test_synthetic_sets_have_the_splits_of_the_real_ones():
@@ -186,7 +187,7 @@ def crops(tmp_path: Path) -> Path:
     if CROPS.is_dir():
         return CROPS
     for folder, count in {"afw": 337, "helen/trainset": 870, "lfpw/trainset": 805, "lfpw/testset": 224}.items():
-        put(tmp_path, *[name for name in readers.official_faces() if name.rpartition("/")[0] == folder][:count])
+        put(tmp_path, *[name for name in w300.official_faces() if name.rpartition("/")[0] == folder][:count])
     return tmp_path
 
 
@@ -198,7 +199,7 @@ def test_coverage_of_the_crops(crops: Path):
 
 
 def test_complete_set_is_called_by_its_name(tmp_path: Path):
-    put(tmp_path, *readers.official_faces())
+    put(tmp_path, *w300.official_faces())
     found = coverage(tmp_path)
     assert found.title() == "300-W" and found.count("train") == (3148, 3148) and found.count("full") == (689, 689)
     assert verify("300w", tmp_path).state == "complete"
@@ -219,5 +220,5 @@ def test_complete_set_is_called_by_its_name(tmp_path: Path):
 )
 def test_partial_sets_say_what_is_there(present: tuple[int, ...], title: str):
     expected = {"afw": 337, "helen/trainset": 2000, "lfpw/trainset": 811, "helen/testset": 330, "lfpw/testset": 224, "ibug": 135}
-    found = readers.Coverage(dict(zip(expected, zip(present, expected.values()))))
+    found = w300.Coverage(dict(zip(expected, zip(present, expected.values()))))
     assert found.title() == f"300-W, partial: {title}"

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fa_lib.data import readers
-from fa_lib.data.readers import coverage, parse_pts, read_300w, read_image, read_pts, second_annotations
+from fa_lib.data.readers import w300
+from fa_lib.data.readers.files import Sample, check_picture, parse_pts, read_image, read_pts
+from fa_lib.data.readers.w300 import coverage, read_300w, second_annotations
 from fa_lib.errors import InputError
 
 POINTS = np.random.default_rng(3).uniform(1, 60, (68, 2)).round(6)
@@ -34,7 +35,7 @@ def put(root: Path, *names: str, suffix: str = ".jpg", text: str | None = None) 
     return path
 
 
-def names(samples: list[readers.Sample]) -> list[str]:
+def names(samples: list[Sample]) -> list[str]:
     return [sample.name for sample in samples]
 
 
@@ -165,7 +166,7 @@ def test_convention_exif_rotation_is_ignored(tmp_path: Path):
     assert read_image(tmp_path / "a.jpg").shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize("check", [read_image, readers.check_picture])
+@pytest.mark.parametrize("check", [read_image, check_picture])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
 def test_picture_cut_off_at_any_length_is_refused(tmp_path: Path, suffix: str, check):
     path, data = tmp_path / f"image_0001{suffix}", picture(suffix)
@@ -176,7 +177,7 @@ def test_picture_cut_off_at_any_length_is_refused(tmp_path: Path, suffix: str, c
     check(path)
 
 
-@pytest.mark.parametrize("check", [read_image, readers.check_picture])
+@pytest.mark.parametrize("check", [read_image, check_picture])
 def test_jpeg_padded_after_the_cut_is_refused(tmp_path: Path, check):
     """As an interrupted download leaves it: the decoder fills the rest with grey and only warns."""
     data = picture()
@@ -190,7 +191,7 @@ def test_progressive_jpeg_and_bytes_after_the_end_are_fine(tmp_path: Path):
     for number, whole in enumerate((data, data + bytes(5000), picture(".png") + bytes(5000))):
         path = tmp_path / f"{number}.jpg"
         path.write_bytes(whole)
-        readers.check_picture(path)
+        check_picture(path)
         assert read_image(path).shape == (48, 64, 3)
 
 
@@ -203,7 +204,7 @@ def test_thumbnail_does_not_hide_that_a_jpeg_is_cut_off(tmp_path: Path):
     assert "cut off" in refusal(path, read_image, path)
 
 
-@pytest.mark.parametrize("check", [read_image, readers.check_picture])
+@pytest.mark.parametrize("check", [read_image, check_picture])
 def test_text_named_jpg_is_refused(tmp_path: Path, check):
     path = tmp_path / "a.jpg"
     path.write_text("<html>404 not found</html>")
@@ -274,7 +275,7 @@ def test_near_duplicate_photographs_share_a_group(tmp_path: Path):
 
 def test_official_groups_are_the_photographs():
     """AFW: 337 faces on 185 photographs, no pair of it among the near-duplicates."""
-    afw = {readers.photograph(name) for name in readers.official_faces() if name.startswith("afw/")}
+    afw = {w300.photograph(name) for name in w300.official_faces() if name.startswith("afw/")}
     assert len(afw) == 185
 
 
@@ -299,9 +300,9 @@ def test_second_annotations_are_pairs_of_whole_faces(tmp_path: Path):
 
 
 def test_pairs_and_groups_on_the_complete_list():
-    pairs = [(a, b) for a, b, ecc in readers._annotated_twice() if ecc >= 0.995]
+    pairs = [(a, b) for a, b, ecc in w300._annotated_twice() if ecc >= 0.995]
     faces = {name for pair in pairs for name in pair}
-    assert len(pairs) == 71 and len(faces) == 91 and faces <= set(readers.official_faces())
+    assert len(pairs) == 71 and len(faces) == 91 and faces <= set(w300.official_faces())
 
 
 @pytest.mark.parametrize(

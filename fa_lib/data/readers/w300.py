@@ -1,23 +1,16 @@
-"""Reads the real data sets where they lie on disk: points, pictures, and 300-W in its official layout.
-
-Points come out 0-based, in (x, y) order, in pixels of the photograph; pictures RGB. Wrong input ends in one InputError
-that names the file.
-"""
+"""300-W in its official layout: 68 points, AFW, HELEN, LFPW and iBUG."""
 
 import csv
 import re
-import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import cv2
-import numpy as np
-
+from fa_lib.data.manifests import Manifest
+from fa_lib.data.readers import files
+from fa_lib.data.readers.files import Inspection, Part, Sample
 from fa_lib.errors import InputError
 
-MANIFESTS = Path(__file__).resolve().parents[2] / "data_manifests"
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 SPLITS = {
     "train": ("afw", "helen/trainset", "lfpw/trainset"),
     "common": ("helen/testset", "lfpw/testset"),
@@ -27,142 +20,21 @@ SPLITS = {
 _SUBSET = {folder: split for split, folders in SPLITS.items() if split != "full" for folder in folders}
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One annotated face. `landmarks` (K, 2): pixels of the photograph at `path`, 0-based, float64.
-
-    `name` is folder and file without suffix (`afw/111076519_2`); `subset` is train, common or challenging; `group` is
-    the same for all faces of a photograph and of its near-duplicates: cut validation sets by it.
-    """
-
-    path: Path
-    landmarks: np.ndarray
-    name: str
-    subset: str
-    group: str
-
-
-def parse_pts(text: str, expected: int | None = 68, source: str = "points") -> np.ndarray:
-    r"""The points of a `.pts` text as (n, 2) float64, shifted from the file's 1-based to 0-based coordinates.
-
-    Read by its braces, not by line numbers: real files differ in line ends, blanks, padding and the spelling of the
-    version. Raises InputError that begins with `source` where braces are missing, `n_points` differs from the rows,
-    something is not a finite number, or there are not `expected` points (None: any number).
-
-    >>> parse_pts("version: 1\nn_points:  2\n{\n1.0 1.0\n12.5 3.0\n}\n", expected=2).tolist()
-    [[0.0, 0.0], [11.5, 2.0]]
-    """
-    match = re.fullmatch(r"([^{}]*)\{([^{}]*)\}[^{}]*", text)
-    if not match:
-        raise InputError(f"{source}: is cut off or no .pts file: points stand between one {{ and one }}")
-    header, body = match.groups()
-    rows = [line.split() for line in body.splitlines() if line.strip()]
-    claimed = re.search(r"n_points\s*:\s*(\d+)", header)
-    if not claimed:
-        raise InputError(f"{source}: the line 'n_points: {expected or len(rows)}' is missing before the opening brace")
-    if int(claimed[1]) != len(rows):
-        raise InputError(f"{source}: n_points says {claimed[1]}, but {len(rows)} points follow")
-    if expected is not None and len(rows) != expected:
-        raise InputError(f"{source}: has {len(rows)} points, but {expected} are expected")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != 2:
-            raise InputError(f"{source}: point {number} has {len(row)} numbers, but a point is two: x and y")
-    try:
-        points = np.array(rows, dtype=np.float64).reshape(-1, 2)
-    except ValueError as error:
-        raise InputError(f"{source}: a coordinate is not a number ({error})") from None
-    if not np.isfinite(points).all():
-        bad = int(np.flatnonzero(~np.isfinite(points).all(1))[0]) + 1
-        raise InputError(f"{source}: point {bad} is {' '.join(rows[bad - 1])}, but coordinates must be finite numbers")
-    return points - 1.0
-
-
-def read_pts(path: str | Path, expected: int | None = 68) -> np.ndarray:
-    """The points of a `.pts` file as (n, 2) float64, 0-based; see `parse_pts`, also for the InputErrors."""
-    data = _bytes(Path(path))
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file; a .pts file with points is expected") from None
-    return parse_pts(text, expected, str(path))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        if data := path.read_bytes():
-            return data
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    raise InputError(f"{path}: is empty")
-
-
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # neither a stuffed byte nor a restart
-
-
-def _is_whole(data: bytes) -> bool:
-    """False for a JPEG, PNG or BMP without its end; decoders may fill the rest with grey and only warn."""
-    if data[:2] == b"\xff\xd8":
-        position = 2
-        while marker := _MARKER.search(data, position):
-            if marker[1] == b"\xd9":
-                return True
-            # A segment is skipped by its length: the thumbnail in an EXIF segment has an end marker of its own.
-            position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-        return False
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        position = 8
-        while position + 12 <= len(data):
-            length, kind = struct.unpack_from(">I4s", data, position)
-            if kind == b"IEND":
-                return True
-            position += 12 + length
-        return False
-    return data[:2] != b"BM" or len(data) >= int.from_bytes(data[2:6], "little")
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """A picture as (H, W, 3) uint8 RGB, whatever its channels and depth (16 bits are divided by 256).
-
-    EXIF rotation is ignored: the points belong to the pixels as stored. Raises InputError for a file that is missing,
-    empty, cut off or not a picture.
-    """
-    data = _bytes(Path(path))
-    if not _is_whole(data):
-        raise InputError(f"{path}: the picture is cut off after {len(data):,} bytes; copy or download it again")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise InputError(f"{path}: is not a picture that can be decoded (PNG, JPEG and BMP can)")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def check_picture(path: Path) -> None:
-    """Raises InputError where `read_image` would, from both ends of the file alone: quick, blind to damage between."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-            file.seek(max(0, path.stat().st_size - 2048))
-            tail = file.read()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    ends = ((b"\xff\xd8\xff", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
-    if not any(head.startswith(start) and end in tail for start, end in ends):
-        read_image(path)
-
-
 @cache
 def official_faces(listing: str = "300w_files.txt") -> dict[str, int | None]:
     """Official face names (folder/name without suffix) and the size of their pictures in bytes, None where unknown."""
-    rows = [line.split("\t") for line in _bytes(MANIFESTS / listing).decode().splitlines() if line[:1] not in ("", "#")]
+    rows = [
+        line.split("\t")
+        for line in files.read_bytes(files.MANIFESTS / listing).decode().splitlines()
+        if line[:1] not in ("", "#")
+    ]
     return {name: int(size[0]) if size else None for name, *size in rows}
 
 
 @cache
 def _annotated_twice() -> tuple[tuple[str, str, float], ...]:
     """Pairs of near-duplicate photographs of one face, and how well they register (ECC, 1 is the same photograph)."""
-    rows = csv.DictReader(_bytes(MANIFESTS / "300w_twice.csv").decode().splitlines())
+    rows = csv.DictReader(files.read_bytes(files.MANIFESTS / "300w_twice.csv").decode().splitlines())
     return tuple((row["a"], row["b"], float(row["ecc"])) for row in rows)
 
 
@@ -209,16 +81,8 @@ def find_root(root: str | Path) -> Path:
     for place in (given, given / "300W"):
         if any((place / top).is_dir() for top in ("afw", "helen", "lfpw", "ibug")):
             return place
-    what = "holds none of afw/, helen/, lfpw/, ibug/" if _entries(given) else "is an empty folder"
+    what = "holds none of afw/, helen/, lfpw/, ibug/" if files.entries(given) else "is an empty folder"
     raise InputError(f"{given}: {what}; give the folder that holds the unpacked archives of 300-W")
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, sorted, without hidden files (macOS leaves `._name.jpg` beside copied pictures)."""
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror})") from None
 
 
 def scan(root: Path, folder: str) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
@@ -226,9 +90,9 @@ def scan(root: Path, folder: str) -> tuple[dict[str, tuple[Path, Path]], list[st
     pictures: dict[str, Path] = {}
     points: dict[str, Path] = {}
     faults: list[str] = []
-    for entry in _entries(root / folder) if (root / folder).is_dir() else ():
+    for entry in files.entries(root / folder) if (root / folder).is_dir() else ():
         suffix = entry.suffix.lower()
-        kind = pictures if suffix in PICTURES else points if suffix == ".pts" else None
+        kind = pictures if suffix in files.PICTURES else points if suffix == ".pts" else None
         if kind is not None and entry.stem in kind:
             faults.append(f"{entry}: {kind[entry.stem].name} beside it has the same name; keep one of them")
         elif kind is not None:
@@ -249,7 +113,7 @@ def _samples(root: Path, folders: tuple[str, ...], only: frozenset[str] | None =
         for name, (picture, points) in faces.items():
             if only is None or name in only:
                 group = _twins().get(photograph(name), photograph(name))
-                samples.append(Sample(picture, read_pts(points), name, _SUBSET[folder], group))
+                samples.append(Sample(picture, files.read_pts(points), name, _SUBSET[folder], group))
     return samples
 
 
@@ -344,3 +208,27 @@ def coverage(root: str | Path) -> Coverage:
         folders[folder] = (len(present & official), len(official))
         others += len(present - official)
     return Coverage(folders, others)
+
+
+def inspect(root: Path, manifest: Manifest) -> Inspection:
+    """Compares the faces below `root` with the official list: names, points, ends and sizes of pictures."""
+    place = find_root(root)
+    sizes = official_faces(manifest.files)
+    parts, faults, other_sizes, compared = [], [], 0, 0
+    for folder in dict.fromkeys(folder for split in manifest.splits.values() for folder in split.folders):
+        faces, alone = scan(place, folder)
+        official = {match_name(name): name for name in sizes if name.rpartition("/")[0] == folder}
+        present = {match_name(name): name for name in faces}
+        missing = tuple(name for key, name in official.items() if key not in present)
+        unexpected = tuple(name for key, name in present.items() if key not in official)
+        parts.append(Part(folder, len(official) - len(missing), len(official), missing, unexpected))
+        faults += alone
+        for name, (picture, points) in faces.items():
+            faults += files.faults_of(files.check_picture, picture) + files.faults_of(files.read_pts, points, manifest.scheme)
+            size = sizes.get(official.get(match_name(name), ""))
+            compared += size is not None
+            other_sizes += size is not None and picture.stat().st_size != size
+    notes = [f"tables call it: {coverage(place).title()}"]
+    if other_sizes:
+        notes.append(f"{other_sizes:,} of {compared:,} pictures differ in size from the official files: cut or encoded again")
+    return Inspection(tuple(parts), tuple(faults), tuple(notes))
