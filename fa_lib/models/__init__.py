@@ -18,18 +18,20 @@ Output = Tensor | list[Tensor]
 
 def _builders() -> dict[str, Callable[..., nn.Module]]:
     # imported here because timm alone takes seconds to import, and most commands build no network
-    from fa_lib.models import fan, hrnet, resnet
+    from fa_lib.models import fan, hrnet, mobilenet, resnet
 
     return {
         "resnet18": resnet.ResNet18,
         "fan2": lambda **options: fan.FAN(stacks=2, **options),
         "fan4": lambda **options: fan.FAN(stacks=4, **options),
         "hrnet_w18": hrnet.HRNet,
+        "mobilenet_v2": mobilenet.MobileNetV2,
     }
 
 
 def create(name: str, landmarks: int = 68, **options: Any) -> nn.Module:
-    """A network with random weights, drawn from torch's global generator. Names: resnet18, fan2, fan4, hrnet_w18.
+    """A network with random weights, drawn from torch's global generator. Names: resnet18, fan2, fan4, hrnet_w18,
+    mobilenet_v2.
 
     `options` go to the architecture (each has a `width` that makes it narrow for small machines).
 

@@ -8,7 +8,13 @@ from fa_lib import models
 from fa_lib.errors import InputError
 from fa_lib.models.fan import FAN
 
-SMALL = {"resnet18": {"width": 8}, "fan2": {"width": 16}, "fan4": {"width": 16}, "hrnet_w18": {"width": 3}}
+SMALL = {
+    "resnet18": {"width": 8},
+    "fan2": {"width": 16},
+    "fan4": {"width": 16},
+    "hrnet_w18": {"width": 3},
+    "mobilenet_v2": {"width": 0.35},
+}
 HEATMAP_NETS = ("fan2", "fan4", "hrnet_w18")
 
 
@@ -28,6 +34,9 @@ def on_paper(name: str, landmarks: int = 68) -> nn.Module:
         ("hrnet_w18", 98, 9_662_528),
         ("hrnet_w18", 29, 9_643_829),
         ("hrnet_w18", 19, 9_641_119),
+        ("mobilenet_v2", 68, 2_398_088),
+        ("mobilenet_v2", 29, 2_298_170),
+        ("mobilenet_v2", 98, 2_474_948),
     ],
 )
 def test_number_of_parameters(name: str, landmarks: int, parameters: int):
@@ -42,6 +51,20 @@ def test_one_hourglass_has_the_published_size():
 @pytest.mark.parametrize(("name", "billions"), [("fan2", 13.92), ("fan4", 25.24), ("hrnet_w18", 4.660)])
 def test_multiply_adds_at_256_pixels(name: str, billions: float):
     assert models.count_macs(on_paper(name)) / 1e9 == pytest.approx(billions, rel=0.005)
+
+
+def test_mobilenet_counts_as_published_at_224_pixels():
+    assert models.count_macs(on_paper("mobilenet_v2"), 224) / 1e9 == pytest.approx(0.2997, rel=0.002)
+
+
+@pytest.mark.parametrize("stride", [16, 8])
+def test_mobilenet_of_a_finer_map_has_the_same_weights_and_another_output(stride: int):
+    torch.manual_seed(0)
+    plain, fine = models.create("mobilenet_v2"), models.create("mobilenet_v2", stride=stride)
+    fine.load_state_dict(plain.state_dict())
+    pictures = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        assert not torch.allclose(plain.eval()(pictures), fine.eval()(pictures))
 
 
 def test_counting_leaves_the_mode_as_it_was():
@@ -92,7 +115,7 @@ def test_untrained_coordinates_start_near_the_centre():
 
 @pytest.mark.parametrize("name", ["resnet", "FAN2", "", "hrnet"])
 def test_unknown_network_is_refused(name: str):
-    with pytest.raises(InputError, match="choose one of resnet18, fan2, fan4, hrnet_w18"):
+    with pytest.raises(InputError, match="choose one of resnet18, fan2, fan4, hrnet_w18, mobilenet_v2"):
         models.create(name)
 
 
