@@ -36,6 +36,7 @@ class HeadParameters:
     style: np.ndarray  # (N, 4) int: hair, glasses, occluder, background
     light: np.ndarray  # (N, 8) key azimuth and elevation (degrees), key RGB, ambient RGB
     camera: np.ndarray  # (N, 8) blur (per cent of the picture), motion blur (same), its angle, noise, JPEG quality, gain RGB
+    look: np.ndarray  # (N, L), order people.LOOK_NAMES: second light, make-up, development of the photograph; 0 is plain
     seed: np.ndarray  # (N,) int64, seeds textures, hair strands and background
 
     def __len__(self) -> int:

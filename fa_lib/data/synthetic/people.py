@@ -4,131 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from fa_lib.data.synthetic import deform
+from fa_lib.data.synthetic import deform, draw
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.errors import InputError
 
-SKIN = (
-    (248, 222, 205),
-    (240, 204, 178),
-    (226, 182, 150),
-    (206, 160, 130),
-    (174, 127, 99),
-    (140, 99, 75),
-    (102, 69, 53),
-    (68, 46, 39),
-)
-HAIR = (
-    (22, 18, 18),
-    (42, 28, 22),
-    (78, 50, 34),
-    (122, 86, 54),
-    (186, 148, 96),
-    (128, 58, 30),
-    (120, 118, 116),
-    (200, 198, 194),
-)
-IRIS = ((60, 36, 20), (92, 60, 32), (110, 92, 50), (84, 112, 84), (86, 120, 150), (120, 134, 144))
 BALD, BUZZ, SHORT, RECEDING, FRINGE, LONG, CURLY, TIED, PARTED, AFRO, SCARF = range(11)
 HAIR_STYLES = 11
 GLASSES, SUNGLASSES = 1, 2  # style[:, 1]
 HAND, COVER, CARD = 1, 2, 3  # style[:, 2], what is before the face
 GRADIENT, BLOBS, ROOM, CLUTTER = range(4)  # style[:, 3], the background
-DIFFICULTIES = ("common", "challenging", "clip")
-
-
-def linear(srgb: np.ndarray) -> np.ndarray:
-    """Linear light of 8-bit colours; the renderer uses gamma 2 throughout.
-
-    >>> linear(np.array([255.0, 127.5])).tolist()
-    [1.0, 0.25]
-    """
-    return (np.asarray(srgb, float) / 255.0) ** 2
-
-
-def _mix(table: tuple, at: np.ndarray) -> np.ndarray:
-    colours = np.array(table, float)
-    return np.stack([np.interp(at * (len(table) - 1), np.arange(len(table)), colours[:, c]) for c in range(3)], -1)
-
-
-def _expression(n: int, rng: np.random.Generator, strong: bool) -> np.ndarray:
-    names = deform.EXPRESSION_NAMES
-    e = np.zeros((n, len(names)))
-
-    def put(name: str, chance: float, low: float, high: float) -> np.ndarray:
-        value = np.where(rng.random(n) < chance, rng.uniform(low, high, n), 0)
-        e[:, names.index(name)] += value
-        return value
-
-    scale = 1.25 if strong else 1.0
-    smile = put("smile", 0.55, 0.1, 1.0 * scale)
-    put("frown", 0.15, 0.2, 0.8 * scale)
-    put("pucker", 0.22 if strong else 0.05, 0.2, 0.7 * scale)
-    put("brow_raise", 0.3, -0.3, 0.9 * scale)
-    put("brow_furrow", 0.3, -0.3, 0.9 * scale)
-    put("brow_sad", 0.15, 0, 0.7 * scale)
-    put("sneer", 0.2 if strong else 0.05, 0, 0.8)
-    put("lip_lift", 0.3, 0.1, 0.7)
-    put("mouth_side", 0.5, -0.6 * scale, 0.6 * scale)
-    put("brow_side", 0.4, -0.5 * scale, 0.5 * scale)
-    jaw = put("jaw_open", 0.55 if strong else 0.25, 0.05, 2.2 if strong else 0.8)
-    shut = (jaw < 0.3) & (rng.random(n) < np.where(smile > 0.4, 0.35, 0.8))
-    e[:, names.index("lips_close")] = np.where(shut, rng.uniform(0.85, 1.0, n), rng.uniform(-0.4, 0.5, n))
-    e[:, names.index("jaw_open")] *= ~shut
-    lids = np.where(rng.random(n) < (0.18 if strong else 0.06), rng.uniform(0.5, 1, n), rng.normal(-0.04, 0.12, n))
-    wink = np.where(rng.random(n) < 0.03, 0.8, 0) + rng.normal(0, 0.02, n)
-    e[:, names.index("left_eye_close")] = np.clip(lids + 0.06 * smile, -0.4, 1)
-    e[:, names.index("right_eye_close")] = np.clip(lids + 0.06 * smile + wink, -0.4, 1)
-    return e
-
-
-def _pose(n: int, rng: np.random.Generator, difficulty: str) -> np.ndarray:
-    if difficulty == "challenging":
-        yaw = np.clip(np.where(rng.random(n) < 0.6, rng.uniform(-60, 60, n), rng.normal(0, 18, n)), -60, 60)
-        return np.stack([yaw, np.clip(rng.normal(2, 13, n), -30, 32), np.clip(rng.normal(0, 16, n), -45, 45)], -1)
-    yaw = np.clip(rng.normal(0, 13, n) + np.where(rng.random(n) < 0.25, rng.normal(0, 14, n), 0), -42, 42)
-    return np.stack([yaw, np.clip(rng.normal(1, 7.5, n), -20, 22), np.clip(rng.normal(0, 7, n), -25, 25)], -1)
-
-
-def _colours(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    tone = rng.random(n)
-    skin = _mix(SKIN, tone) * (1 + rng.normal(0, [0.025, 0.02, 0.045], (n, 3)))
-    hair = rng.random(n) ** (1 + 1.6 * tone) * np.where(tone > 0.55, 0.25, 0.72)
-    grey = rng.random(n) < 0.16
-    hair = np.where(grey, rng.uniform(0.84, 1.0, n), hair)
-    iris = rng.random(n) * np.where((tone < 0.4), 1.0, 0.25)
-    made_up = (rng.random(n) < 0.25)[:, None]
-    natural = skin * np.array([0.88, 0.64, 0.64])
-    paint = np.stack([rng.uniform(120, 190, n), rng.uniform(30, 80, n), rng.uniform(45, 95, n)], -1)
-    share = rng.uniform(0.35, 0.8, (n, 1)) * made_up
-    cloth = rng.uniform(12, 215, (n, 1)) * (1 + rng.normal(0, 0.16, (n, 3)) * (rng.random((n, 1)) < 0.6))
-    return {
-        "skin": linear(np.clip(skin, 8, 253)),
-        "lips": linear(np.clip(natural * (1 - share) + paint * share, 6, 250)),
-        "iris": linear(_mix(IRIS, iris) * rng.uniform(0.8, 1.15, (n, 1))),
-        "hair": linear(np.clip(_mix(HAIR, hair) * (1 + rng.normal(0, 0.05, (n, 3))), 6, 245)),
-        "cloth": linear(np.clip(cloth, 5, 245)),
-    }
-
-
-def _light(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
-    azimuth = rng.normal(0, 48 if hard else 32, n)
-    elevation = np.clip(rng.normal(28, 22 if hard else 15, n), -30, 75)
-    warm = rng.normal(0, 0.10 if hard else 0.05, n)[:, None] * np.array([1.0, 0.1, -1.0])
-    ambient = rng.uniform(0.14 if hard else 0.26, 0.40 if hard else 0.52, n)
-    key = (rng.uniform(0.75, 1.05, n) - 0.7 * ambient) * (1.25 if hard else 1.0)
-    cool = rng.normal(0, 0.07, (n, 1)) * np.array([-1.0, 0.0, 1.0])
-    return np.concatenate([azimuth[:, None], elevation[:, None], key[:, None] * (1 + warm), ambient[:, None] * (1 + cool)], -1)
-
-
-def _camera(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
-    soft = rng.random(n) < (0.45 if hard else 0.12)
-    blur = np.where(soft, rng.uniform(0.3, 2.0 if hard else 0.9, n), rng.uniform(0, 0.3, n))
-    motion = np.where(rng.random(n) < (0.15 if hard else 0.03), rng.uniform(0.5, 4, n), 0)
-    noise = rng.gamma(1.5, 2.2 if hard else 1.2, n)
-    quality = rng.uniform(25 if hard else 60, 96, n)
-    exposure = np.exp(rng.normal(0, 0.25 if hard else 0.13, (n, 1))) * np.exp(rng.normal(0, 0.05, (n, 3)))
-    return np.concatenate([np.stack([blur, motion, rng.uniform(0, 180, n), noise, quality], -1), exposure], -1)
+DIFFICULTIES = ("common", "challenging", "clip", "wild", "profile")
+ATTRIBUTES = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")  # as WFLW names its subsets
+# Columns of HeadParameters.look; 0 everywhere is a plain photograph of a plain face.
+LOOK_NAMES = (
+    "rim_azimuth", "rim_elevation", "rim_red", "rim_green", "rim_blue",  # a second light: degrees, linear RGB
+    "shadow",  # how dark the shadows are that brow, nose and chin cast, 0..1
+    "wrinkles", "eye_bags",  # 0..1
+    "brow_width", "brow_density", "beard_shape",  # -1..1, -1..1, number of a shape (draw.BEARDS)
+    "eye_shadow", "eye_liner", "rouge",  # make-up, 0..1
+    "contrast", "saturation", "grey", "vignette",  # development of the photograph: -1..1, -1..1, 0 or 1, 0..1
+    "low_resolution", "sharpen",  # 0..1
+)  # fmt: skip
 
 
 def _style(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
@@ -140,14 +36,17 @@ def _style(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
 
 
 def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> HeadParameters:
-    """Draw n heads. `difficulty`: "common", "challenging" (large pose, strong expression, harsh light, things in
-    front, blur) or "clip" (as common, but nothing in front; motion.py sets what moves).
+    """Draw n heads.
+
+    `difficulty`: "common"; "challenging" (large pose, strong expression, harsh light, things in front, blur); "clip"
+    (as common, but nothing in front; motion.py sets what moves); "wild" (the widest variety, to train on); "profile"
+    (as wild, with yaw evenly from -90 to 90 degrees).
 
     Raises: InputError for an unknown difficulty.
     """
     if difficulty not in DIFFICULTIES:
         raise InputError(f"difficulty is {difficulty!r}; it must be one of {', '.join(DIFFICULTIES)}")
-    hard = difficulty == "challenging"
+    hard = difficulty in ("challenging", "wild", "profile")
     identity = np.clip(rng.normal(size=(n, len(deform.IDENTITY_NAMES))), -2.3, 2.3)
     style = _style(n, rng, hard)
     beard = np.where((rng.random(n) < 0.3) & ~np.isin(style[:, 0], (LONG, TIED, SCARF)), rng.uniform(0.15, 1, n), 0)
@@ -158,9 +57,80 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
         ], -1,
     )  # fmt: skip
     arrays = {
-        "identity": identity, "expression": _expression(n, rng, hard), "pose": _pose(n, rng, difficulty),
+        "identity": identity, "expression": draw.expression(n, rng, hard), "pose": draw.pose(n, rng, difficulty),
         "gaze": np.clip(rng.normal(0, (9, 5), (n, 2)), -24, 24), "distance": np.exp(rng.uniform(6.4, 7.5, n)),
-        **_colours(n, rng), "detail": detail, "light": _light(n, rng, hard), "camera": _camera(n, rng, hard),
+        **draw.colours(n, rng), "detail": detail, "light": draw.light(n, rng, hard), "camera": draw.camera(n, rng, hard),
+        "look": np.zeros((n, len(LOOK_NAMES))),
     }  # fmt: skip
     seed = rng.integers(0, 2**31, n)
     return HeadParameters(**{k: v.astype(np.float32) for k, v in arrays.items()}, style=style.astype(np.int64), seed=seed)
+
+
+def with_attribute(parameters: HeadParameters, name: str, rng: np.random.Generator) -> HeadParameters:
+    """The same heads so that each clearly belongs to a subset of WFLW: name is one of ATTRIBUTES.
+
+    Raises: InputError for another name.
+    """
+    if name not in ATTRIBUTES:
+        raise InputError(f"the attribute is {name!r}; it must be one of {', '.join(ATTRIBUTES)}")
+    n = len(parameters)
+    if name == "pose":
+        return parameters.change(pose=draw.large_pose(n, rng))
+    if name == "expression":
+        return parameters.change(expression=draw.strong_expression(n, rng))
+    if name == "illumination":
+        return _lit(parameters, rng)
+    if name == "makeup":
+        return _made_up(parameters, rng)
+    if name == "occlusion":
+        return _occluded(parameters, rng)
+    return _blurred(parameters, rng)
+
+
+def _lit(parameters: HeadParameters, rng: np.random.Generator) -> HeadParameters:
+    """Light from the side, below or behind, coloured light, or a wrong exposure."""
+    n, light, camera = len(parameters), parameters.light.copy(), parameters.camera.copy()
+    kind = rng.integers(0, 5, n)
+    side = rng.choice((-1, 1), n)
+    light[:, 0] = np.choose(kind, (side * rng.uniform(60, 105, n), rng.normal(0, 25, n), side * 150, *2 * (light[:, 0],)))
+    light[:, 1] = np.where(kind == 1, rng.uniform(-60, -30, n), light[:, 1])
+    dark = kind < 3
+    light[:, 5:8] *= np.where(dark, rng.uniform(0.15, 0.5, n), 1)[:, None]
+    light[:, 2:5] *= np.where(dark, 1.4, 1)[:, None]
+    tint = np.exp(rng.normal(0, 0.7, (n, 3)))
+    light[:, 2:5] *= np.where((kind == 3)[:, None], tint / tint.mean(1, keepdims=True), 1)
+    gain = np.where(rng.random(n) < 0.5, rng.uniform(0.12, 0.3, n), rng.uniform(2.2, 3.5, n))
+    camera[:, 5:8] *= np.where(kind == 4, gain, 1)[:, None]
+    return parameters.change(light=light, camera=camera)
+
+
+def _made_up(parameters: HeadParameters, rng: np.random.Generator) -> HeadParameters:
+    """Painted lips, eye shadow, eye liner, rouge and darker brows; no beard."""
+    n, detail, look = len(parameters), parameters.detail.copy(), parameters.look.copy()
+    lips = np.stack([rng.uniform(110, 215, n), rng.uniform(10, 70, n), rng.uniform(25, 100, n)], -1)
+    lips *= np.where(parameters.skin.mean(1) < 0.15, 0.75, 1)[:, None]
+    detail[:, 2] = 0
+    for key, low, high in (
+        ("eye_shadow", 0.5, 1), ("eye_liner", 0.5, 1), ("rouge", 0.4, 1), ("brow_density", 0.2, 1),
+    ):  # fmt: skip
+        look[:, LOOK_NAMES.index(key)] = rng.uniform(low, high, n)
+    return parameters.change(lips=draw.linear(lips), detail=detail, look=look)
+
+
+def _occluded(parameters: HeadParameters, rng: np.random.Generator) -> HeadParameters:
+    """Something before the face, or sunglasses."""
+    n, style = len(parameters), parameters.style.copy()
+    shades = rng.random(n) < 0.2
+    style[:, 1] = np.where(shades, SUNGLASSES, style[:, 1])
+    style[:, 2] = np.where(shades, style[:, 2], rng.integers(1, 4, n))
+    return parameters.change(style=style)
+
+
+def _blurred(parameters: HeadParameters, rng: np.random.Generator) -> HeadParameters:
+    """Out of focus, in motion, or of low resolution."""
+    n, camera, look = len(parameters), parameters.camera.copy(), parameters.look.copy()
+    kind = rng.integers(0, 3, n)
+    camera[:, 0] = np.where(kind == 0, rng.uniform(1.2, 3.0, n), camera[:, 0])
+    camera[:, 1] = np.where(kind == 1, rng.uniform(4, 9, n), camera[:, 1])
+    look[:, LOOK_NAMES.index("low_resolution")] = np.where(kind == 2, rng.uniform(0.5, 1, n), 0)
+    return parameters.change(camera=camera, look=look)

@@ -81,7 +81,7 @@ def _picture(
         canvas = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
     scene = background(one, size, rng) * (1 - canvas[..., 3:]) + canvas[..., :3]
     scene, _ = put_in_front(scene, one, points, rng)
-    return photograph(scene, one.camera[0], np.random.default_rng([int(one.seed[0]), frame]))
+    return photograph(scene, one, np.random.default_rng([int(one.seed[0]), frame]))
 
 
 def _hair_surface(one: HeadParameters, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -182,11 +182,11 @@ def _grain() -> np.ndarray:
     return np.random.default_rng(3).normal(size=1 << 20).astype(np.float32)
 
 
-def photograph(scene: np.ndarray, camera: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def photograph(scene: np.ndarray, one: HeadParameters, rng: np.random.Generator) -> np.ndarray:
     """What the camera stores of a linear scene (size, size, 3): uint8 RGB after exposure, blur, noise and JPEG."""
     size = len(scene)
-    blur, motion, angle, grain, quality = (float(v) for v in camera[:5])
-    scene = scene * camera[5:8].astype(np.float32)
+    blur, motion, angle, grain, quality = (float(v) for v in one.camera[0, :5])
+    scene = scene * one.camera[0, 5:8].astype(np.float32)
     sigma = blur * size / 100
     if sigma > 0.25:
         scene = cv2.GaussianBlur(scene, (0, 0), sigma)
