@@ -19,8 +19,8 @@ from fa_lib.data.manifests import Inspection, Part
 from fa_lib.errors import InputError
 
 __all__ = [
-    "MANIFESTS", "PICTURES", "Inspection", "Part", "Sample", "check_picture", "entries", "faults_of", "inside", "parse_pts",
-    "read_bytes", "read_image", "read_pts",
+    "MANIFESTS", "PICTURES", "Inspection", "Part", "Sample", "check_picture", "entries", "faults_of", "find", "inside",
+    "parse_pts", "read_bytes", "read_image", "read_lines", "read_pts",
 ]  # fmt: skip
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -180,6 +180,34 @@ def inside(root: Path, relative: str) -> Path:
     if not path.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{path}: is a link that leads out of {root}; copy what it points to into the folder")
     return path
+
+
+def find(root: str | Path, name: str, holder: str) -> Path:
+    """The file or folder called `name` in `root` or at most two folders below it, the topmost one.
+
+    InputError where `root` is no folder or holds none, or it is a link that leads out of `root`; `holder` completes the
+    sentence "give the folder that holds ...".
+    """
+    given = Path(root).expanduser()
+    if not given.is_dir():
+        what = "is a file" if given.exists() else "there is no such folder"
+        raise InputError(f"{given}: {what}; give the folder that holds {holder}")
+    level = [given]
+    for _ in range(3):
+        for folder in level:
+            if (folder / name).exists() or (folder / name).is_symlink():
+                return inside(given, str((folder / name).relative_to(given)))
+        level = [entry for folder in level for entry in entries(folder) if entry.is_dir() and not entry.is_symlink()]
+    what = f"holds no {name}" if entries(given) else "is an empty folder"
+    raise InputError(f"{given}: {what}; give the folder that holds {holder}")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank, without their ends (LF or CRLF); InputError where it is no text."""
+    try:
+        return [line for line in read_bytes(path).decode("utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not a text file") from None
 
 
 def faults_of(check: Callable[..., Any], *arguments: Any) -> list[str]:
