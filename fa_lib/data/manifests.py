@@ -7,15 +7,17 @@ A manifest is `data_manifests/<name>.yaml`, a slash in the name written as an un
     home         address of its page; "" for rendered sets
     terms        what its licence asks
     get          open link | form | local | rendered: how to come by it (local: only from a copy that you have)
-    archives     list of {url, holds, checksum, size}; checksum is "sha1:..." or "sha256:..."; left out where not published
+    archives     list of {url, holds, checksum, size, into, mirror}; checksum is "sha1:...", "sha256:..." or "md5:...", left out
+                 where not published; `fa data fetch` unpacks it into the folder `into`; a mirror is fetched only when asked for
     layout       the folders below the root, as text
     files        a list of the official faces beside the manifest: `folder/name`, then a tab and the size of the picture in
                  bytes where it is known
-    scheme       number of landmarks a face
+    checksums    a table beside the manifest, for `fa data verify --checksums`: path, sha256 and size in bytes of pictures
+    scheme       number of landmarks a face, 0 where the set is used without any
     index_base   what its files call the first pixel, 0 or 1; readers return 0-based points
     splits       name -> {expected, folders} for faces, {expected, clips} for videos; nothing inside for rendered sets
     subsets      name -> number of faces or clips: parts of the test set that are reported apart
-    normaliser   inter_ocular | inter_pupil | box
+    normaliser   inter_ocular | inter_pupil | box | none (no landmarks)
     crop         the box that papers cut by, and the project's
     traps        sentences: what goes wrong with these files
     unverified   sentences known from the literature alone
@@ -30,11 +32,11 @@ import yaml
 from fa_lib.errors import InputError
 
 FOLDER = Path(__file__).resolve().parents[2] / "data_manifests"
-_TYPES = {str: "text", int: "a whole number", list: "a list", dict: "a mapping of names to values"}
+_TYPES = {str: "text", int: "a whole number", bool: "true or false", list: "a list", dict: "a mapping of names to values"}
 _CHOICES = {
     "get": ("open link", "form", "local", "rendered"),
     "index_base": (0, 1),
-    "normaliser": ("inter_ocular", "inter_pupil", "box"),
+    "normaliser": ("inter_ocular", "inter_pupil", "box", "none"),
 }
 
 
@@ -46,6 +48,8 @@ class Archive:
     holds: str
     checksum: str = ""
     size: str = ""
+    into: str = ""
+    mirror: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Manifest:
     archives: tuple[Archive, ...] = ()
     layout: str = ""
     files: str = ""
+    checksums: str = ""
     subsets: dict[str, int] = field(default_factory=dict)
     crop: str = ""
     traps: tuple[str, ...] = ()
@@ -81,7 +86,8 @@ class Manifest:
     def text(self) -> str:
         """The manifest as a person reads it."""
         counts = ", ".join(name + (f" {split.expected:,}" if split.expected else "") for name, split in self.splits.items())
-        lines = [f"{self.title} ({self.name}), {self.scheme} points, {self.index_base}-based: {counts}"]
+        points = f"{self.scheme} points, {self.index_base}-based" if self.scheme else "no landmarks"
+        lines = [f"{self.title} ({self.name}), {points}: {counts}"]
         lines += [f"{self.get}: {self.home}" if self.home else self.get, f"terms: {self.terms}"]
         for archive in self.archives:
             known = " ".join(part for part in (archive.size, archive.checksum) if part)
@@ -248,7 +254,7 @@ def verify(name: str, root: str | Path | None = None, *, checksums: bool = False
     if checksums and reader.checksums is None:
         raise InputError(f"{name}: the project knows no checksums of its files; leave --checksums out")
     found = reader.inspect(Path(root).expanduser(), manifest)
-    sums = reader.checksums(Path(root).expanduser()) if checksums and reader.checksums else Inspection(())
+    sums = reader.checksums(Path(root).expanduser(), manifest) if checksums and reader.checksums else Inspection(())
     faults = found.faults + sums.faults
     return Report(name, str(root), _state(found.parts, faults), found.parts, faults, found.notes + sums.notes)
 

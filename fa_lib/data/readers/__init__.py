@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fa_lib.data.manifests import Manifest
-from fa_lib.data.readers import clips, w300
+from fa_lib.data.readers import clips, unlabelled, w300
 from fa_lib.data.readers.files import MANIFESTS, Inspection, Part, Sample, check_picture, parse_pts, read_image, read_pts
 from fa_lib.data.readers.w300 import coverage, read_300w, second_annotations
-from fa_lib.errors import InputError
 
 __all__ = [
     "MANIFESTS", "READERS", "Inspection", "Part", "Reader", "Sample", "check_picture", "coverage", "parse_pts", "read_300w",
@@ -30,11 +29,11 @@ class Reader:
     checksums: Callable[[Path], Inspection] | None = None
 
 
-def _clips_not_yet(root: Path, split: str) -> list[Sample]:
-    raise InputError("300vw: its frames cannot be read yet")
-
-
 READERS = {
     "300w": Reader(tuple(w300.SPLITS), w300.read_300w, w300.inspect),
-    "300vw": Reader((), _clips_not_yet, clips.inspect),
+    "300vw": Reader(tuple(clips.SPLITS_300VW), clips.read_300vw, clips.inspect_300vw),
+    "ddd": Reader(clips.SPLITS_DDD, clips.read_ddd, clips.inspect_ddd),
+    "celeba": Reader(unlabelled.SPLITS_CELEBA, unlabelled.read_celeba, unlabelled.inspect_celeba),
+    "affectnet": Reader(unlabelled.SPLITS_AFFECTNET, unlabelled.read_affectnet, unlabelled.inspect_affectnet),
+    "vggface2": Reader(unlabelled.SPLITS_VGGFACE2, unlabelled.read_vggface2, unlabelled.inspect_vggface2),
 }
