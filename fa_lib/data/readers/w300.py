@@ -1,7 +1,9 @@
-"""300-W in its official layout: 68 points, AFW, HELEN, LFPW and iBUG."""
+"""300-W in its official layout, 68 points: AFW, HELEN, LFPW and iBUG; the private test set of 300-W; Masked 300W."""
 
 import csv
+import hashlib
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +19,13 @@ SPLITS = {
     "challenging": ("ibug",),
     "full": ("helen/testset", "lfpw/testset", "ibug"),
 }
+PRIVATE = {"test": ("01_Indoor", "02_Outdoor"), "indoor": ("01_Indoor",), "outdoor": ("02_Outdoor",)}
+MASKED = {split: folders for split, folders in SPLITS.items() if split != "train"}
+FOLDERS = (*SPLITS["train"], *SPLITS["full"])
 _SUBSET = {folder: split for split, folders in SPLITS.items() if split != "full" for folder in folders}
+_SUBSET |= {folder: split for split, folders in PRIVATE.items() if split != "test" for folder in folders}
+_HOLDER_PRIVATE = "01_Indoor/ and 02_Outdoor/, the private test set of 300-W"
+_HOLDER_MASKED = "the unpacked archive of Masked 300W, with ibug/ in it"
 
 
 @cache
@@ -90,9 +98,12 @@ def scan(root: Path, folder: str) -> tuple[dict[str, tuple[Path, Path]], list[st
     pictures: dict[str, Path] = {}
     points: dict[str, Path] = {}
     faults: list[str] = []
-    for entry in files.entries(root / folder) if (root / folder).is_dir() else ():
+    place = files.inside(root, folder)
+    for entry in files.entries(place) if place.is_dir() else ():
         suffix = entry.suffix.lower()
         kind = pictures if suffix in files.PICTURES else points if suffix == ".pts" else None
+        if kind is not None and entry.is_symlink():
+            faults += files.faults_of(files.inside, root, f"{folder}/{entry.name}")
         if kind is not None and entry.stem in kind:
             faults.append(f"{entry}: {kind[entry.stem].name} beside it has the same name; keep one of them")
         elif kind is not None:
@@ -126,15 +137,53 @@ def read_300w(root: str | Path, split: str) -> list[Sample]:
 
     Raises InputError for a folder without such faces, a picture or points without its counterpart, and bad `.pts`.
     """
-    if split not in SPLITS:
-        raise InputError(f"split={split!r}: 300-W has {', '.join(SPLITS)}")
-    place = find_root(root)
-    left_out = leaked() if split == "train" else ()
-    samples = [sample for sample in _samples(place, SPLITS[split]) if sample.name not in left_out]
+    samples = _read(find_root, root, SPLITS, split, "300-W")
+    return [sample for sample in samples if sample.name not in leaked()]
+
+
+def read_private(root: str | Path, split: str) -> list[Sample]:
+    """The faces of the private test set of 300-W: indoor, outdoor or test (both).
+
+    Names say nothing of the photograph, though some hold several faces: each face is a `group` of its own. InputErrors as
+    `read_300w`.
+    """
+    return _read(find_private, root, PRIVATE, split, "the private test set of 300-W")
+
+
+def read_masked(root: str | Path, split: str) -> list[Sample]:
+    """The faces of Masked 300W: common, challenging, full. Points are those of 300-W; InputErrors as `read_300w`."""
+    return _read(find_masked, root, MASKED, split, "Masked 300W")
+
+
+def _read(
+    find: Callable[[str | Path], Path], root: str | Path, splits: dict[str, tuple[str, ...]], split: str, title: str
+) -> list[Sample]:
+    if split not in splits:
+        raise InputError(f"split={split!r}: {title} has {', '.join(splits)}")
+    place = find(root)
+    samples = _samples(place, splits[split])
     if not samples:
-        folders = ", ".join(SPLITS[split])
-        raise InputError(f"{place}: holds no face of split {split}; put pictures and .pts into {folders}")
+        raise InputError(f"{place}: holds no face of split {split}; put pictures and .pts into {', '.join(splits[split])}")
     return samples
+
+
+def find_private(root: str | Path) -> Path:
+    """The folder that holds 01_Indoor/ and 02_Outdoor/, `root` or one below it (300W/, Test/)."""
+    try:
+        return files.find(root, "02_Outdoor", _HOLDER_PRIVATE).parent
+    except InputError:
+        return files.find(root, "01_Indoor", _HOLDER_PRIVATE).parent
+
+
+def find_masked(root: str | Path) -> Path:
+    """The folder of Masked 300W, `root` or one below it; InputError for the folder of 300-W itself, whose names are the same."""
+    try:
+        place = files.find(root, "ibug", _HOLDER_MASKED).parent
+    except InputError:  # perhaps only the common faces are there
+        place = files.find(root, "helen", _HOLDER_MASKED).parent
+    if (place / "afw").is_dir():
+        raise InputError(f"{place}: holds afw/, so it is 300-W itself; give the folder that holds {_HOLDER_MASKED}")
+    return place
 
 
 def second_annotations(root: str | Path, *, least: float = 0.995) -> list[tuple[Sample, Sample]]:
@@ -147,7 +196,7 @@ def second_annotations(root: str | Path, *, least: float = 0.995) -> list[tuple[
     place = find_root(root)
     pairs = [(a, b) for a, b, ecc in _annotated_twice() if ecc >= least]
     wanted = frozenset(name for pair in pairs for name in pair)
-    found = {sample.name: sample for sample in _samples(place, tuple(_SUBSET), wanted)}
+    found = {sample.name: sample for sample in _samples(place, FOLDERS, wanted)}
     return [(found[a], found[b]) for a, b in pairs if a in found and b in found]
 
 
@@ -199,7 +248,7 @@ class Coverage:
 def coverage(root: str | Path) -> Coverage:
     """Counts the faces of 300-W (a picture and its points) below `root`, by name alone. InputError as `find_root`."""
     place = find_root(root)
-    expected = {folder: set() for folder in _SUBSET}
+    expected = {folder: set() for folder in FOLDERS}
     for name in official_faces():
         expected[name.rpartition("/")[0]].add(match_name(name))
     folders, others = {}, 0
@@ -213,22 +262,67 @@ def coverage(root: str | Path) -> Coverage:
 def inspect(root: Path, manifest: Manifest) -> Inspection:
     """Compares the faces below `root` with the official list: names, points, ends and sizes of pictures."""
     place = find_root(root)
-    sizes = official_faces(manifest.files)
-    parts, faults, other_sizes, compared = [], [], 0, 0
+    found = _compare(place, manifest, official_faces(manifest.files))
+    note = f"tables call it: {coverage(place).title()}"
+    sizes = [(size, official) for size, official in _sizes(place, official_faces(manifest.files)) if official]
+    other = sum(size != official for size, official in sizes)
+    notes = (
+        [f"{other:,} of {len(sizes):,} pictures differ in size from the official files: cut or encoded again"] if other else []
+    )
+    return Inspection(found.parts, found.faults, (note, *notes))
+
+
+def inspect_private(root: Path, manifest: Manifest) -> Inspection:
+    """Compares the faces of the private test set below `root` with their names, which are numbers from 001 to 300."""
+    kinds = (("01_Indoor", "indoor"), ("02_Outdoor", "outdoor"))
+    return _compare(find_private(root), manifest, [f"{folder}/{kind}_{i:03}" for folder, kind in kinds for i in range(1, 301)])
+
+
+def inspect_masked(root: Path, manifest: Manifest) -> Inspection:
+    """Compares the faces of Masked 300W below `root` with the test faces of 300-W, whose names they bear."""
+    place = find_masked(root)
+    official = official_faces(manifest.files)
+    found = _compare(place, manifest, official)
+    unmasked = sum(size == known for size, known in _sizes(place, official))
+    faults = (f"{place}: {unmasked:,} pictures have the size of 300-W's own: they are not masked",) if unmasked else ()
+    return Inspection(found.parts, found.faults + faults, found.notes)
+
+
+def _compare(place: Path, manifest: Manifest, names: Iterable[str]) -> Inspection:
+    """Faces below `place` against the official names; points are read, of pictures the ends."""
+    parts, faults = [], []
     for folder in dict.fromkeys(folder for split in manifest.splits.values() for folder in split.folders):
         faces, alone = scan(place, folder)
-        official = {match_name(name): name for name in sizes if name.rpartition("/")[0] == folder}
+        official = {match_name(name): name for name in names if name.rpartition("/")[0] == folder}
         present = {match_name(name): name for name in faces}
         missing = tuple(name for key, name in official.items() if key not in present)
         unexpected = tuple(name for key, name in present.items() if key not in official)
         parts.append(Part(folder, len(official) - len(missing), len(official), missing, unexpected))
         faults += alone
-        for name, (picture, points) in faces.items():
+        for picture, points in faces.values():
             faults += files.faults_of(files.check_picture, picture) + files.faults_of(files.read_pts, points, manifest.scheme)
-            size = sizes.get(official.get(match_name(name), ""))
-            compared += size is not None
-            other_sizes += size is not None and picture.stat().st_size != size
-    notes = [f"tables call it: {coverage(place).title()}"]
-    if other_sizes:
-        notes.append(f"{other_sizes:,} of {compared:,} pictures differ in size from the official files: cut or encoded again")
-    return Inspection(tuple(parts), tuple(faults), tuple(notes))
+    return Inspection(tuple(parts), tuple(faults))
+
+
+def _sizes(place: Path, official: dict[str, int | None]) -> list[tuple[int, int | None]]:
+    """Size in bytes of each picture below `place`, and of the official one."""
+    known = {match_name(name): size for name, size in official.items()}
+    faces = {name: picture for folder in FOLDERS for name, (picture, _) in scan(place, folder)[0].items()}
+    return [(picture.stat().st_size, known.get(match_name(name))) for name, picture in faces.items()]
+
+
+def check_content(root: Path, manifest: Manifest) -> Inspection:
+    """Compares the sha256 of pictures of 300-W with the manifest's table: a fault where the size agrees and the sum does not."""
+    place = find_root(root)
+    rows = [line.split("\t") for line in files.read_lines(files.MANIFESTS / manifest.checksums) if not line.startswith("#")]
+    same, sized, faults = 0, 0, []
+    for name, sha256, size in rows:
+        path = files.inside(place, name)
+        if path.is_file() and path.stat().st_size == int(size):
+            sized += 1
+            equal = hashlib.sha256(files.read_bytes(path)).hexdigest() == sha256
+            same += equal
+            faults += [] if equal else [f"{path}: has the official size, but other content (sha256); copy or download it again"]
+    others = f"{len(rows) - sized:,} are absent or of another size"
+    note = f"sha256: {same:,} of {len(rows):,} known pictures are the official files, {others}"
+    return Inspection((), tuple(faults), (note,))
