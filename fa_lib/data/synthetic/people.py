@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fa_lib.data.synthetic import deform, draw
+from fa_lib.data.synthetic import draw
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.errors import InputError
 
@@ -47,7 +47,7 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
     if difficulty not in DIFFICULTIES:
         raise InputError(f"difficulty is {difficulty!r}; it must be one of {', '.join(DIFFICULTIES)}")
     hard = difficulty in ("challenging", "wild", "profile")
-    identity = np.clip(rng.normal(size=(n, len(deform.IDENTITY_NAMES))), -2.3, 2.3)
+    identity = draw.identity(n, rng, 1.15 if difficulty in ("wild", "profile") else 1.0)
     style = _style(n, rng, hard)
     beard = np.where((rng.random(n) < 0.3) & ~np.isin(style[:, 0], (LONG, TIED, SCARF)), rng.uniform(0.15, 1, n), 0)
     detail = np.stack(

@@ -76,9 +76,9 @@ def _shade(k: int, x: np.ndarray, y: np.ndarray, row: np.ndarray) -> np.ndarray:
         dark = np.maximum(dark, 0.15 * _stroke(k, lines[f"{side}_lower_lid"][6:] + [0, 5.5], 2.5, 9))
     for name in ("inner_upper_lip", "inner_lower_lip"):
         dark = np.maximum(dark, 0.75 * _stroke(k, lines[name], 0.9, 2.2))
-    for p in _both(((-27, 66.6), (-30, 67.5))):
+    for p in _both(((-26, 64.4), (-29, 65.3))):
         dark = np.maximum(dark, 0.4 * _stroke(k, p, 2, 6))
-    dark = np.maximum(dark, 0.22 * _spot(x, y, (0, 87), (11, 3.2)) * (np.abs(x) < 500))
+    dark = np.maximum(dark, 0.22 * _spot(x, y, (0, 82.5), (11, 3.2)) * (np.abs(x) < 500))
     dark = np.maximum(dark, 0.14 * _spot(x, y, (0, 53), (2.2, 4)))
     dark = np.maximum(dark, 0.22 * _spot(x, y, (19, -5), (5, 7)))
     under = np.interp(row, surface.JAW_ROW + np.array([-0.3, 1.2, 6, 10]), (0, 0.5, 0.48, 0.1))
