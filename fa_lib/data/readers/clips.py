@@ -60,12 +60,8 @@ def read_300vw(root: str | Path, split: str, *, broken: bool = False) -> list[Sa
                 excluded = frozenset() if broken else excluded_frames().get(clip, frozenset())
                 samples += _clip(place / clip, subset, excluded)
     if not samples:
-        raise InputError(f"{place}: holds no clip of split {split}; unpack {', '.join(_clips(manifest, split)[:3])}, ... into it")
+        raise InputError(f"{place}: holds no clip of split {split}; unpack {manifest.splits[part].clips[0]} and others into it")
     return samples
-
-
-def _clips(manifest: Manifest, split: str) -> list[str]:
-    return [clip for part in SPLITS_300VW[split] for clip in manifest.splits[part].clips]
 
 
 def _clip(folder: Path, subset: str, excluded: frozenset[int]) -> Iterator[Sample]:
@@ -79,7 +75,7 @@ def _clip(folder: Path, subset: str, excluded: frozenset[int]) -> Iterator[Sampl
 
 def _check_clip(folder: Path) -> int:
     """The number of frames of a clip, all of them annotated; InputError where video and annotations do not agree."""
-    path, annotations = folder / "vid.avi", folder / "annot"
+    path, annotations = (files.inside(folder.parent, f"{folder.name}/{name}") for name in ("vid.avi", "annot"))
     if not path.is_file():
         raise InputError(f"{folder}: holds no vid.avi; unpack the clip again")
     names = {entry.name for entry in files.entries(annotations)} if annotations.is_dir() else set()
@@ -240,6 +236,8 @@ def _drives(root: Path) -> dict[str, dict[str, _Drive]]:
     for folder, _, names in os.walk(root):
         for name in sorted(names):
             split, drive = _drive(Path(folder, name))
+            if drive:
+                files.inside(root, str(drive.path.relative_to(root)))
             if drive and drive.name in found[split]:
                 raise InputError(f"{drive.path}: {found[split][drive.name].path} is the same video; keep one of them")
             if drive:

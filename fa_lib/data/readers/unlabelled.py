@@ -105,7 +105,7 @@ def _celeba(root: Path, split: str) -> _List:
     notes, mafl = [], root / "MAFL" / "testing.txt"
     if split == "train" and mafl.is_file():
         overlap = points[0].isin(files.read_bytes(mafl).decode(errors="replace").split()).to_numpy() & chosen
-        chosen &= ~overlap
+        chosen = chosen & ~overlap
         notes.append(f"{overlap.sum():,} of the training pictures are test faces of MAFL and are left out")
     five = points.loc[chosen, 1:].to_numpy(np.float64).reshape(-1, 5, 2)
     outside = ((five < 0) | (five > _ALIGNED)).any((1, 2))
@@ -189,7 +189,7 @@ def _listed(path: Path, columns: int) -> pd.DataFrame:
     count = int(head[0]) if head[0].strip().isdigit() else None
     above = sum(not line.split()[0].endswith(".jpg") for line in head[:2] if line.split())
     rows = _table(path, sep=r"\s+", header=None, skiprows=above, dtype={0: str})
-    if rows.shape[1] != columns or not all(np.issubdtype(rows[i].dtype, np.number) for i in range(1, columns)):
+    if rows.shape[1] != columns or not all(pd.api.types.is_numeric_dtype(rows[i]) for i in range(1, columns)):
         raise InputError(f"{path}: a row is a picture's name and {columns - 1} numbers; unpack or download the list again")
     if count is not None and count != len(rows):
         raise InputError(f"{path}: says that it lists {count:,} pictures, but {len(rows):,} follow; download it again")
