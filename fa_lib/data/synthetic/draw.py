@@ -29,10 +29,21 @@ HAIR = (
 IRIS = ((60, 36, 20), (92, 60, 32), (110, 92, 50), (84, 112, 84), (86, 120, 150), (120, 134, 144))
 
 
+# Columns of HeadParameters.look; 0 everywhere is a plain photograph of a plain face.
+LOOK_NAMES = (
+    "rim_azimuth", "rim_elevation", "rim_red", "rim_green", "rim_blue",  # a second light: degrees, linear RGB
+    "shadow",  # how dark the shadows are that brow, nose and chin cast, 0..1
+    "wrinkles", "eye_bags",  # 0..1
+    "brow_width", "brow_density", "beard_shape",  # -1..1, -1..1, number of a shape (draw.BEARDS)
+    "eye_shadow", "eye_liner", "rouge",  # make-up, 0..1
+    "contrast", "saturation", "grey", "vignette",  # development of the photograph: -1..1, -1..1, 0 or 1, 0..1
+    "surround",  # log of how much brighter the background is
+    "low_resolution", "sharpen",  # 0..1
+)  # fmt: skip
 # Where the mean of real people lies, and how widely they differ, in standard deviations of the head's fields: measured
 # by fitting the head to annotated photographs (300-W's AFW). Fields that are not named have mean 0 and spread 1.
 MEAN = {
-    "jaw_drop": 1.3, "chin_length": -0.5, "chin_square": -0.4, "cheeks": -0.7, "eye_opening": -0.5, "eye_height": -0.5,
+    "jaw_drop": 0.2, "chin_length": -0.5, "chin_square": -0.4, "cheeks": -0.7, "eye_opening": -0.5, "eye_height": -0.5,
     "eye_depth": -0.5, "nose_length": -0.4, "nose_forward": 0.4, "lips_forward": 0.4, "face_width": -0.4,
     "face_height": -0.4, "head_depth": -0.8, "eye_width": -0.3,
 }  # fmt: skip
@@ -149,6 +160,52 @@ def camera(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
     noise = rng.gamma(1.5, 2.2 if hard else 1.2, n)
     quality = rng.uniform(25 if hard else 60, 96, n)
     exposure = np.exp(rng.normal(0, 0.25 if hard else 0.13, (n, 1))) * np.exp(rng.normal(0, 0.05, (n, 3)))
+    return np.concatenate([np.stack([blur, motion, rng.uniform(0, 180, n), noise, quality], -1), exposure], -1)
+
+
+def look(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
+    """HeadParameters.look (n, L): second lights, brows, make-up and photographs as they are found, `wide` times as varied."""
+
+    def some(chance: float, low: float, high: float) -> np.ndarray:
+        return np.where(rng.random(n) < chance * wide, rng.uniform(low, high, n), 0)
+
+    rim = np.clip(some(0.22, 0.15, 0.7)[:, None] * np.exp(rng.normal(0, 0.2 * wide, (n, 3))), 0, 1.5)
+    painted = rng.random(n) < 0.2
+    columns = {
+        "rim_azimuth": rng.choice((-1, 1), n) * rng.uniform(75, 165, n), "rim_elevation": rng.normal(20, 20, n),
+        "rim_red": rim[:, 0], "rim_green": rim[:, 1], "rim_blue": rim[:, 2], "shadow": rng.uniform(0.2, 1, n),
+        "wrinkles": rng.random(n) ** 2, "eye_bags": rng.random(n) ** 2,
+        "brow_width": rng.normal(0, 0.45, n), "brow_density": rng.normal(0, 0.45, n), "beard_shape": rng.integers(0, 5, n),
+        "eye_shadow": painted * rng.random(n), "eye_liner": painted * rng.random(n), "rouge": painted * rng.random(n),
+        "contrast": np.clip(rng.normal(0.25, 0.25 * wide, n), -0.6, 0.9),
+        "saturation": np.clip(rng.normal(0.05, 0.16 * wide, n), -0.6, 0.7),
+        "grey": some(0.05, 1, 1) > 0, "vignette": some(0.2, 0.2, 1), "surround": rng.normal(-0.2, 0.5, n),
+        "low_resolution": some(0.06, 0.1, 0.75), "sharpen": some(0.2, 0.1, 0.9),
+    }  # fmt: skip
+    return np.stack([np.clip(columns[name], -200, 200).astype(float) for name in LOOK_NAMES], -1)
+
+
+def wild_light(n: int, rng: np.random.Generator) -> np.ndarray:
+    """HeadParameters.light (n, 8) of rooms, the open air, flashes and coloured lamps."""
+    flash, lamp = rng.random(n) < 0.2, rng.random(n) < 0.12
+    azimuth = np.where(flash, rng.normal(0, 7, n), rng.normal(0, 50, n))
+    elevation = np.where(flash, rng.normal(6, 5, n), np.clip(rng.normal(27, 22, n), -40, 78))
+    warm = rng.normal(0.03, 0.11, (n, 1)) * np.array([1.0, 0.1, -1.0])
+    tint = np.where(lamp[:, None], rng.uniform(-0.6, 0.6, (n, 3)), 0)
+    ambient = np.where(flash, rng.uniform(0.1, 0.3, n), rng.uniform(0.1, 0.55, n))
+    key = np.exp(rng.normal(0, 0.2, n)) * np.where(flash, 0.95, 1.0) - 0.6 * ambient
+    cool = rng.normal(0, 0.09, (n, 1)) * np.array([-1.0, 0.0, 1.0])
+    every = [azimuth[:, None], elevation[:, None], key[:, None] * (1 + warm + tint), ambient[:, None] * (1 + cool - 0.5 * tint)]
+    return np.concatenate(every, -1)
+
+
+def wild_camera(n: int, rng: np.random.Generator) -> np.ndarray:
+    """HeadParameters.camera (n, 8) of cameras of every kind, most of them sharp."""
+    blur = np.where(rng.random(n) < 0.2, rng.uniform(0.3, 1.8, n), rng.uniform(0, 0.35, n))
+    motion = np.where(rng.random(n) < 0.06, rng.uniform(0.5, 4, n), 0)
+    noise = rng.gamma(1.2, 2.2, n)
+    quality = rng.uniform(25, 110, n)
+    exposure = np.exp(rng.normal(0, 0.32, (n, 1))) * np.exp(rng.normal(0, 0.07, (n, 3)))
     return np.concatenate([np.stack([blur, motion, rng.uniform(0, 180, n), noise, quality], -1), exposure], -1)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fa_lib.data.synthetic import curves, head, people, surface, texture
+from fa_lib.data.synthetic import curves, draw, head, people, surface, texture
 from fa_lib.data.synthetic.hair import Style
 from fa_lib.data.synthetic.head import HeadParameters
 
@@ -42,12 +42,40 @@ def normals(grid: np.ndarray) -> np.ndarray:
     return n / np.sqrt(np.maximum((n * n).sum(-1, keepdims=True), 1e-12))
 
 
-def light_map(grid: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """Light on every vertex: (R, C, 4) float32, RGB arriving and shine."""
-    azimuth, elevation = np.radians(light[:2])
-    to_key = np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
+def _towards(azimuth: float, elevation: float) -> np.ndarray:
+    """Unit vector towards a light at the given degrees."""
+    a, e = np.radians(azimuth), np.radians(elevation)
+    return np.array([np.sin(a) * np.cos(e), -np.sin(e), np.cos(a) * np.cos(e)], np.float32)
+
+
+REACH = (5, 10, 17, 26, 40)  # mm towards the light at which something may stand in its way
+
+
+def shadows(one: HeadParameters, xyz: np.ndarray, near: np.ndarray, scale: float) -> np.ndarray:
+    """How much of the main light brow, nose, lips and chin keep from every vertex: (R, C) float32 in [0, 1].
+
+    Only what the camera sees can cast a shadow. Args: xyz (V, 3) pixels and nearness (mm); near (h, w) nearness of the
+    pixels; scale in pixels per mm.
+    """
+    to_key = _towards(*one.light[0, :2])
+    step = max(len(near) // 96, 1)
+    small = np.maximum(near[::step, ::step], -300)
+    grid = xyz.reshape(surface.ROWS, surface.COLUMNS, 3)
+    dark = np.zeros(grid.shape[:2], np.float32)
+    for reach in REACH:
+        at = (grid[..., :2] + reach * scale * to_key[:2]) / step
+        above = cv2.remap(small, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=-300.0)
+        above = above - (grid[..., 2] + reach * to_key[2])
+        dark = np.maximum(dark, np.clip((above - 1.5) / 4, 0, 1) * (above < 60))
+    return cv2.blur(dark, (3, 3)) * one.look[0, draw.LOOK_NAMES.index("shadow")]
+
+
+def light_map(grid: np.ndarray, one: HeadParameters, dark: np.ndarray | None = None) -> np.ndarray:
+    """Light on every vertex: (R, C, 4) float32, RGB arriving and shine. `dark` (R, C) keeps off the main light."""
+    light, rim = one.light[0], one.look[0, :5]
+    to_key = _towards(*light[:2])
     n = normals(grid)
-    facing = n @ to_key.astype(np.float32)
+    facing = n @ to_key
     half = (to_key + [0, 0, 1]) / np.linalg.norm(to_key + [0, 0, 1])
     shine = np.clip(n @ half.astype(np.float32), 0, 1)
     shine = shine * shine * shine  # a power of 24 by products, which are much cheaper
@@ -58,8 +86,13 @@ def light_map(grid: np.ndarray, light: np.ndarray) -> np.ndarray:
     wrap = np.array([0.30, 0.18, 0.14], np.float32)
     direct = np.clip((facing[..., None] + wrap) / (1 + wrap), 0, 1)
     direct *= 0.85 + 0.15 * direct
+    if dark is not None:
+        direct *= 1 - dark[..., None]
+        shine *= 1 - dark
     sky = (0.72 - 0.28 * n[..., 1] + 0.25 * n[..., 2])[..., None]
     total = direct * light[2:5] * 1.25 + sky * light[5:8]
+    if rim[2:].any():
+        total += np.clip(n @ _towards(*rim[:2]), 0, 1)[..., None] * rim[2:]
     return np.concatenate([total, shine[..., None] * light[2:5].mean() * 1.2], -1).astype(np.float32)
 
 
@@ -220,7 +253,7 @@ def locks(
     if back:
         light = np.broadcast_to(np.append(one.light[0, 5:8] + 0.2 * one.light[0, 2:5], 0.0).astype(np.float32), (count, 4))
     else:
-        light = look(light_map(grid, one.light[0]))
+        light = look(light_map(grid, one))
     cover = look(style.cover)
     scale = np.float32([9, 7])
     grain = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fa_lib.data.synthetic import draw
+from fa_lib.data.synthetic.draw import LOOK_NAMES
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.errors import InputError
 
@@ -15,16 +16,6 @@ HAND, COVER, CARD = 1, 2, 3  # style[:, 2], what is before the face
 GRADIENT, BLOBS, ROOM, CLUTTER = range(4)  # style[:, 3], the background
 DIFFICULTIES = ("common", "challenging", "clip", "wild", "profile")
 ATTRIBUTES = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")  # as WFLW names its subsets
-# Columns of HeadParameters.look; 0 everywhere is a plain photograph of a plain face.
-LOOK_NAMES = (
-    "rim_azimuth", "rim_elevation", "rim_red", "rim_green", "rim_blue",  # a second light: degrees, linear RGB
-    "shadow",  # how dark the shadows are that brow, nose and chin cast, 0..1
-    "wrinkles", "eye_bags",  # 0..1
-    "brow_width", "brow_density", "beard_shape",  # -1..1, -1..1, number of a shape (draw.BEARDS)
-    "eye_shadow", "eye_liner", "rouge",  # make-up, 0..1
-    "contrast", "saturation", "grey", "vignette",  # development of the photograph: -1..1, -1..1, 0 or 1, 0..1
-    "low_resolution", "sharpen",  # 0..1
-)  # fmt: skip
 
 
 def _style(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
@@ -46,9 +37,9 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
     """
     if difficulty not in DIFFICULTIES:
         raise InputError(f"difficulty is {difficulty!r}; it must be one of {', '.join(DIFFICULTIES)}")
-    hard = difficulty in ("challenging", "wild", "profile")
-    identity = draw.identity(n, rng, 1.15 if difficulty in ("wild", "profile") else 1.0)
-    style = _style(n, rng, hard)
+    wild, hard = difficulty in ("wild", "profile"), difficulty == "challenging"
+    identity = draw.identity(n, rng, 1.15 if wild else 1.0)
+    style = _style(n, rng, hard or wild)
     beard = np.where((rng.random(n) < 0.3) & ~np.isin(style[:, 0], (LONG, TIED, SCARF)), rng.uniform(0.15, 1, n), 0)
     detail = np.stack(
         [
@@ -57,10 +48,12 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
         ], -1,
     )  # fmt: skip
     arrays = {
-        "identity": identity, "expression": draw.expression(n, rng, hard), "pose": draw.pose(n, rng, difficulty),
+        "identity": identity, "expression": draw.expression(n, rng, hard or wild), "pose": draw.pose(n, rng, difficulty),
         "gaze": np.clip(rng.normal(0, (9, 5), (n, 2)), -24, 24), "distance": np.exp(rng.uniform(6.4, 7.5, n)),
-        **draw.colours(n, rng), "detail": detail, "light": draw.light(n, rng, hard), "camera": draw.camera(n, rng, hard),
-        "look": np.zeros((n, len(LOOK_NAMES))),
+        **draw.colours(n, rng), "detail": detail, 
+        "light": draw.wild_light(n, rng) if wild else draw.light(n, rng, hard),
+        "camera": draw.wild_camera(n, rng) if wild else draw.camera(n, rng, hard),
+        "look": draw.look(n, rng, 1.6 if wild else 1.0),
     }  # fmt: skip
     seed = rng.integers(0, 2**31, n)
     return HeadParameters(**{k: v.astype(np.float32) for k, v in arrays.items()}, style=style.astype(np.int64), seed=seed)

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from fa_lib.data.synthetic import hair, head, paint, people, raster, surface, texture
+from fa_lib.data.synthetic.camera import photograph
 from fa_lib.data.synthetic.head import HeadParameters
-from fa_lib.data.synthetic.scenery import background, photograph, put_in_front
+from fa_lib.data.synthetic.scenery import background, put_in_front
 from fa_lib.errors import InputError
 
 
@@ -118,8 +119,9 @@ def _draw_head(
         return near
     at = packed(place)
     grid = posed.reshape(surface.ROWS, surface.COLUMNS, 3)
-    light = _lookup(paint.light_map(grid, one.light[0]), at).reshape(-1, 4)[: len(hit)]
     near[hit] = nearness
+    dark = paint.shadows(one, xyz, near.reshape(size), np.ptp(xyz[:, 0]) / np.ptp(flat[:, 0]))
+    light = _lookup(paint.light_map(grid, one, dark), at).reshape(-1, 4)[: len(hit)]
     cell = np.linalg.norm(xyz[surface.COLUMNS * 30 + 35, :2] - xyz[surface.COLUMNS * 31 + 35, :2])
     k = 8 if cell > 5 else 4 if cell > 2.2 else 2
     masks = [_lookup(m, at * k).reshape(-1, m.shape[2])[: len(hit)] for m in texture.layers(k)]

@@ -1,8 +1,6 @@
-"""What is not the head: backgrounds, things in front of the face, and the camera that spoils the picture."""
+"""What is not the head: backgrounds and things in front of the face."""
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -175,36 +173,3 @@ def put_in_front(
         scene = scene * (1 - over) + rng.uniform(0, 0.8, 3) * over
         cover = np.maximum(cover, over)
     return scene.astype(np.float32), cover[..., 0]
-
-
-@lru_cache(maxsize=1)
-def _grain() -> np.ndarray:
-    return np.random.default_rng(3).normal(size=1 << 20).astype(np.float32)
-
-
-def photograph(scene: np.ndarray, one: HeadParameters, rng: np.random.Generator) -> np.ndarray:
-    """What the camera stores of a linear scene (size, size, 3): uint8 RGB after exposure, blur, noise and JPEG."""
-    size = len(scene)
-    blur, motion, angle, grain, quality = (float(v) for v in one.camera[0, :5])
-    scene = scene * one.camera[0, 5:8].astype(np.float32)
-    sigma = blur * size / 100
-    if sigma > 0.25:
-        scene = cv2.GaussianBlur(scene, (0, 0), sigma)
-    length = motion * size / 100
-    if length > 1:
-        reach = int(np.ceil(length / 2))
-        kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-        step = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))]) * length / 2
-        ends = [np.round((reach + s * step) * 64).astype(int).tolist() for s in (-1, 1)]
-        cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_AA, 6)
-        scene = cv2.filter2D(scene, -1, kernel / kernel.sum())
-    picture = np.sqrt(np.clip(scene, 0, 1)) * 255
-    picture = picture * (1.0 + 0.08 * (1 - picture / 255))
-    start = int(rng.integers(0, 1 << 19))
-    need = size * size * 3
-    noise_ = np.resize(_grain()[start : start + need], need).reshape(size, size, 3)
-    picture = np.clip(picture + grain * noise_ + 0.5, 0, 255).astype(np.uint8)
-    if quality < 90:
-        stored = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
-        picture = cv2.imdecode(stored, cv2.IMREAD_COLOR)
-    return picture
