@@ -1,8 +1,8 @@
-"""Feature curves of the face and the 68 landmarks on them, as places (column, row) on the skin.
+"""Feature curves of the face, and where the landmarks of every point scheme lie on them: places (column, row) on the skin.
 
 Every drawn feature (lids, lips, brows) and every landmark is taken from these curves, so that points sit on features
-in every pose. A curve is continuous: `curve("outer_lip", 0.25)` gives any point of it, which is what other point
-schemes need.
+in every pose. A curve is continuous: `curve("left_brow", 0.25)` gives any point of it, so each scheme is a table of
+names and positions.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ _NOSE_RIDGE = ((0, -3), (0, 9.5), (0, 22), (0, 34.5))
 _NOSE_BASE = ((-14.8, 43), (-7.6, 45.6), (0, 47.6))
 _OUTER_LIP = ((-27, 64.4), (-17.1, 59.6), (-7.2, 57.2), (0, 58.8), (-17, 72.0), (-8.3, 75.9), (0, 76.8))
 _INNER_LIP = ((-23.6, 64.5), (-7.8, 63.1), (0, 63.7), (-7.8, 66.7), (0, 67.3))
-# Jaw points 0..8: angle around the head (degrees) and midline height (mm) of the row they lie in.
-# As evenly spaced along the jaw as the annotations of 300-W (median over its faces, both sides).
+# Controls 0..8 of the jaw, which people's identities move: angle around the head (degrees), midline height (mm) of the row.
 _JAW = ((90, -1.5), (89.2, 41.7), (80.5, 78.5), (72, 97), (62, 108.4), (48.3, 113), (31.7, 113), (15.7, 113), (0, 113))
-JAW_SAMPLES = 24
+# The contour that annotators follow, from beside the eye to the chin: angle, and midline height of the row.
+_CONTOUR = ((90, 3), (90, 60), (89.5, 85), (87, 100), (81, 108), (72, 112), (60, 113), (0, 113))
+# How far the contour may slide towards the middle of a turned face, at heights (mm): it passes behind nose and lips.
+_SLIDE_AT, _SLIDE_TO = (0, 48, 60, 84, 98, 110, 113), (20, 15, 17, 14, -8, -4, 0)
+LEVELS, STEPS = 25, 16
+_BROW_HALF = ((0, 0.35, 0.8, 1), (0.9, 2.6, 3.5, 3.0))  # half the height (mm) of a brow, from its outer to its inner end
 
 
 def _mirror(points: np.ndarray) -> np.ndarray:
@@ -71,7 +75,12 @@ def frontal_curves() -> dict[str, np.ndarray]:
         "inner_upper_lip": _spline(p[60:65], False),
         "inner_lower_lip": _spline(p[[64, 65, 66, 67, 60]], False),
     }
+    lips["mouth_line"] = (lips["inner_upper_lip"] + lips["inner_lower_lip"][::-1]) / 2
     brows = {"left_brow": _spline(p[17:22], False), "right_brow": _spline(p[22:27], False)}
+    for side, line in list(brows.items()):
+        s = np.linspace(0, 1, len(line))
+        half = np.interp(s if side == "left_brow" else 1 - s, *_BROW_HALF)[:, None] * [0, 1]
+        brows |= {f"{side}_top": line - 0.6 * half, f"{side}_bottom": line + 1.0 * half}
     return {**brows, **lids, **lips, "nose_ridge": _spline(p[27:31], False), "nose_base": _spline(p[31:36], False)}
 
 
@@ -95,19 +104,80 @@ def inner_places() -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def jaw_places() -> np.ndarray:
-    """For each jaw point the line of places it may slide along, from inside the face to its anchor: (17, JAW_SAMPLES,
-    2)."""
+def jaw_controls() -> np.ndarray:
+    """Places on the jaw that identities and expressions move: (17, 2) of (column, row), numbered as the jaw's points."""
     half = np.array(_JAW, float)
     theta = np.concatenate([-half[:, 0], half[-2::-1, 0]])
-    row = surface.row_of(np.concatenate([half[:, 1], half[-2::-1, 1]]))
-    anchor = np.stack([surface.column_of(theta), row], -1)
-    inside = np.stack([surface.column_of(theta * 0.25), np.minimum(row, surface.row_of(78.0 - 0 * row))], -1)
-    inside[:, 1] = np.where(np.abs(theta) > 60, row, np.minimum(inside[:, 1], row))
-    s = np.linspace(0, 1, JAW_SAMPLES)[None, :, None]
-    angle = np.interp(inside[:, 0], np.arange(surface.COLUMNS), surface.THETA)
-    between = angle[:, None] + (theta - angle)[:, None] * s[..., 0]
-    rows = inside[:, None, 1] + (row - inside[:, 1])[:, None] * s[..., 0]
-    places = np.stack([surface.column_of(between), rows], -1)
-    places[:, -1] = anchor
-    return places
+    return np.stack([surface.column_of(theta), surface.row_of(np.concatenate([half[:, 1], half[-2::-1, 1]]))], -1)
+
+
+@lru_cache(maxsize=1)
+def contour_places() -> np.ndarray:
+    """Where the contour can be: (2 sides, LEVELS, STEPS, 2) of (column, row), left side first, from the eyes to the chin.
+
+    Each level is a line over the cheek at one height, from its inner end to the contour of a frontal face; in a turned
+    face the contour is where that line passes the visible outline.
+    """
+    dense = np.linspace(0, len(_CONTOUR) - 1, 400)
+    theta, row = (np.interp(dense, np.arange(len(_CONTOUR)), [c[k] for c in _CONTOUR]) for k in (0, 1))
+    edge = np.interp(theta, *surface.JAW_EDGE)
+    line = np.stack([75.0 * np.sin(np.radians(theta)), row / surface.CHIN * edge, 84.0 * np.cos(np.radians(theta))], -1)
+    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    at = np.linspace(0, length[-1], LEVELS)
+    outer, height = np.interp(at, length, theta), np.interp(at, length, line[:, 1])
+    inner = np.minimum(np.interp(height, _SLIDE_AT, _SLIDE_TO), outer)
+    angle = inner[:, None] + (outer - inner)[:, None] * np.linspace(0, 1, STEPS)
+    rows = surface.row_of(height[:, None] / np.interp(np.abs(angle), *surface.JAW_EDGE) * surface.CHIN)
+    return np.stack([np.stack([surface.column_of(side * angle), rows], -1) for side in (-1, 1)])
+
+
+def _spread(*curves: tuple[str, tuple[float, ...]]) -> list[tuple[str, float]]:
+    return [(name, position) for name, positions in curves for position in positions]
+
+
+_FIFTHS, _QUARTERS, _LIDS = (0, 0.25, 0.5, 0.75, 1), (0, 0.25, 0.5, 0.75), (0, 0.27, 0.5, 0.73)
+# Points of each scheme that are fixed places on the skin, in order: curve and position on it. Contour and pupils are not.
+_ON_CURVES: dict[int, list[tuple[str, float]]] = {
+    98: _spread(
+        ("left_brow_top", _FIFTHS), ("left_brow_bottom", (1, 0.75, 0.5, 0.25)),
+        ("right_brow_top", _FIFTHS), ("right_brow_bottom", (0.75, 0.5, 0.25, 0)),
+        ("nose_ridge", (0, 1 / 3, 2 / 3, 1)), ("nose_base", _FIFTHS),
+        ("left_upper_lid", _LIDS), ("left_lower_lid", _LIDS), ("right_upper_lid", _LIDS), ("right_lower_lid", _LIDS),
+        ("outer_upper_lip", tuple(i / 6 for i in range(7))), ("outer_lower_lip", tuple(i / 6 for i in range(1, 6))),
+        ("inner_upper_lip", _FIFTHS), ("inner_lower_lip", _QUARTERS[1:]),
+    ),
+    29: _spread(
+        ("left_brow", (0,)), ("right_brow", (1,)), ("left_brow", (1,)), ("right_brow", (0,)),
+        ("left_brow_top", (0.5,)), ("left_brow_bottom", (0.5,)), ("right_brow_top", (0.5,)), ("right_brow_bottom", (0.5,)),
+        ("left_upper_lid", (0,)), ("right_upper_lid", (1,)), ("left_upper_lid", (1,)), ("right_upper_lid", (0,)),
+        ("left_upper_lid", (0.5,)), ("left_lower_lid", (0.5,)), ("right_upper_lid", (0.5,)), ("right_lower_lid", (0.5,)),
+        ("nose_base", (0, 1)), ("nose_ridge", (1,)), ("nose_base", (0.5,)),
+        ("outer_upper_lip", (0, 1, 0.5)), ("inner_upper_lip", (0.5,)), ("inner_lower_lip", (0.5,)), ("outer_lower_lip", (0.5,)),
+    ),
+    19: _spread(
+        ("left_brow", (0, 0.5, 1)), ("right_brow", (0, 0.5, 1)), ("left_upper_lid", (0, 1)), ("right_upper_lid", (0, 1)),
+        ("nose_base", (0,)), ("nose_ridge", (1,)), ("nose_base", (1,)),
+        ("outer_upper_lip", (0,)), ("mouth_line", (0.5,)), ("outer_upper_lip", (1,)),
+    ),
+}  # fmt: skip
+# The numbers of the contour's points (in order along it, evenly spaced; one alone is the chin) and of the two pupils.
+CONTOUR = {68: tuple(range(17)), 98: tuple(range(33)), 29: (28,), 19: (18,)}
+PUPILS = {68: (), 98: (96, 97), 29: (16, 17), 19: (7, 10)}
+
+
+@lru_cache(maxsize=4)
+def skin_places(points: int) -> tuple[np.ndarray, np.ndarray]:
+    """The points of a scheme that are fixed places on the skin: their numbers (F,), and (F, 2) of (column, row)."""
+    moving = CONTOUR[points] + PUPILS[points]
+    numbers = np.array([i for i in range(points) if i not in moving])
+    if points == 68:
+        return numbers, inner_places()
+    return numbers, np.stack([curve(name, position) for name, position in _ON_CURVES[points]])
+
+
+@lru_cache(maxsize=1)
+def lid_places() -> np.ndarray:
+    """Five places along each lid, from the outer left to the inner right: (2 eyes, 2 upper and lower, 5, 2)."""
+    along = np.linspace(0, 1, 5)
+    names = [(f"{side}_upper_lid", f"{side}_lower_lid") for side in ("left", "right")]
+    return np.stack([[curve(upper, along), curve(lower, 1 - along)] for upper, lower in names])

@@ -89,7 +89,7 @@ def _controls() -> tuple[np.ndarray, np.ndarray]:
         mixes.append(mix)
 
     for i in range(17):
-        add(curves.jaw_places()[i, -1], (i,), (1.0,))
+        add(curves.jaw_controls()[i], (i,), (1.0,))
     for i, place in enumerate(curves.inner_places()):
         add(place, (17 + i,), (1.0,))
     for name, knots in KNOTS.items():

@@ -1,4 +1,4 @@
-"""Parameters of a head, how to draw people at random, and the posed surface with its 68 landmarks.
+"""Parameters of a head, and the posed surface with its landmarks in every point scheme.
 
 Frame: millimetres, x to picture-right, y down, z towards the camera. Yaw > 0 turns the nose to picture-right, pitch >
 0 looks down, roll > 0 turns clockwise in the picture; the head turns about the neck and the shoulders follow only a
@@ -103,35 +103,121 @@ def read(points: np.ndarray, place: np.ndarray) -> np.ndarray:
     return (points[:, index] * weight[..., None]).sum(-2)
 
 
-@lru_cache(maxsize=1)
-def _marked_places() -> tuple[np.ndarray, np.ndarray]:
-    """How to read the inner landmarks, the jaw's lines, and places half a cell to the four sides of those lines."""
-    lines = curves.jaw_places().reshape(-1, 2)
+SOFT = 0.5  # mm: within this of the outline a part of the cheek counts as outline, so that the contour never jumps
+SLID = 14.0  # mm over the cheek from its frontal place: farther than this, a contour point is not the same skin any more
+TURNED = -0.3  # cosine between view and skin below which a place shows its back
+
+
+@dataclass(frozen=True)
+class Marks:
+    """K landmarks of N projected heads."""
+
+    points: np.ndarray  # (N, K, 2) mm
+    near: np.ndarray  # (N, K) nearness, mm
+    place: np.ndarray  # (N, K, 2) where on the skin, (column, row)
+    turned: np.ndarray  # (N, K) bool, the skin there is turned away from the camera
+    outline: np.ndarray  # (K,) bool, lies on the outline: nothing of the head itself can be in front
+
+    def __getitem__(self, chosen: slice) -> Marks:
+        """Some of the points, `marks[68:]`."""
+        every = (self.points, self.near, self.place, self.turned)
+        return Marks(*(v[:, chosen] for v in every), self.outline[chosen])
+
+
+@lru_cache(maxsize=8)
+def _skin_readings(points: int) -> tuple[np.ndarray, np.ndarray]:
+    """How to read a scheme's places on the skin, and those half a cell to their four sides: (5, F, 4) twice."""
+    place = curves.skin_places(points)[1]
     steps = np.array([[0, 0], [0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
-    return surface.corners(np.concatenate([curves.inner_places(), *(lines + step for step in steps)]))
+    return surface.corners(place + steps[:, None])
 
 
-def landmarks(projected: np.ndarray) -> np.ndarray:
-    """The 68 landmarks (N, 68, 2), mm, of projected surfaces (N, V, 3).
+@lru_cache(maxsize=1)
+def _contour_readings() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """How to read the contour's lines (2, L, S, 4) twice, their places, and mm over the cheek from the lines' ends."""
+    place = curves.contour_places()
+    skin = surface.sample_grid(surface.mean_head(), place)
+    step = np.linalg.norm(np.diff(skin, axis=2), axis=-1)
+    slid = np.concatenate([np.cumsum(step[..., ::-1], -1)[..., ::-1], 0 * step[..., :1]], -1)
+    return *surface.corners(place), place.astype(np.float32), slid.astype(np.float32)
 
-    The 51 inner points are fixed places on the skin. Each jaw point lies at the outer end of its line over the cheek,
-    or, where the skin there is turned away from the camera, at the place where the line passes the visible outline.
+
+def _contour(projected: np.ndarray, count: int) -> np.ndarray:
+    """`count` contour points as annotators place them: (N, count, 6) of x, y, nearness, column, row, mm from the anchor.
+
+    Annotators follow the outline that they see, from beside the eyes to the chin, at even distances on each side. On
+    each level of the cheek, what reaches farthest sideways is the outline.
     """
-    index, weight = _marked_places()
-    flat = np.ascontiguousarray(projected[..., :2])
-    values = (flat[:, index] * weight[..., None]).sum(-2)
-    inner, rest = values[:, :51], values[:, 51:]
-    lines, right, left, lower, upper = np.moveaxis(rest.reshape(len(rest), 5, 17, -1, 2), 1, 0)  # each (N, 17, S, 2)
-    across, down = right - left, lower - upper
-    facing = across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]  # area of a cell in the picture
-    last = facing.shape[-1] - 1
-    best = last - (facing > 0)[..., ::-1].argmax(-1)[..., None]  # the outermost place that faces the camera
-    best = np.where((facing > 0).any(-1, keepdims=True), best, 0)
-    a, b = (np.take_along_axis(facing, np.minimum(best + d, last), -1) for d in (0, 1))
-    part = np.where(best < last, np.clip(a / np.maximum(a - b, 1e-9), 0, 1), 0)[..., None]
-    p, q = (np.take_along_axis(lines, np.minimum(best + d, last)[..., None], 2) for d in (0, 1))
-    jaw = (p * (1 - part) + q * part)[:, :, 0]
-    return np.concatenate([jaw, inner], 1).astype(np.float32)
+    index, weight, place, slid = _contour_readings()
+    values = (projected[:, index] * weight[..., None]).sum(-2)  # (N, 2, L, S, 3)
+    ears = surface.JAW_ROW * surface.COLUMNS + np.round(surface.column_of(np.array([-90.0, 90.0]))).astype(int)
+    down = projected[:, ears, :2].mean(1) - projected[:, 0, :2]
+    sideways = np.stack([down[:, 1], -down[:, 0]], -1) / np.linalg.norm(down, axis=-1, keepdims=True)
+    reach = (values[..., :2] * sideways[:, None, None, None]).sum(-1) * np.float32([-1, 1])[:, None, None]
+    share = np.exp((reach - reach.max(-1, keepdims=True)) / np.float32(SOFT))
+    share /= share.sum(-1, keepdims=True)
+    fixed = np.broadcast_to(np.concatenate([place, slid[..., None]], -1), (*values.shape[:-1], 3))
+    line = (np.concatenate([values, fixed], -1) * share[..., None]).sum(-2)  # (N, 2, L, 6)
+    if count == 1:
+        return line[:, 0, -1:]
+    step = np.linalg.norm(np.diff(line[..., :2], axis=2), axis=-1)
+    length = np.concatenate([0 * step[..., :1], np.cumsum(step, -1)], -1)
+    half = count // 2 + 1
+    even = np.empty((len(projected), 2, half, 6), np.float32)
+    for n, side in np.ndindex(*length.shape[:2]):
+        at = np.linspace(0, length[n, side, -1], half)
+        for k in range(6):
+            even[n, side, :, k] = np.interp(at, length[n, side], line[n, side, :, k])
+    return np.concatenate([even[:, 0], even[:, 1, -2::-1]], 1)
+
+
+def _pupils(projected: np.ndarray, irises: np.ndarray | None) -> np.ndarray:
+    """Both pupils (N, 2, 5) of x, y, nearness, column, row: the middle of the iris, or of the slit where lids hide it."""
+    place = curves.lid_places()
+    lids = read(projected, place)  # (N, 2 eyes, 2 lids, 5, 3)
+    first, last, middle = lids[:, :, 0, 0, :2], lids[:, :, 0, 4, :2], lids[:, :, :, 2].mean(2)
+    wanted = middle[..., :2] if irises is None else irises
+    axis = last - first
+    along = ((wanted - first) * axis).sum(-1) / np.maximum((axis * axis).sum(-1), 1e-3)
+    at = np.clip(along, 0.08, 0.92) * 4
+    low = np.minimum(at.astype(int), 3)[:, :, None, None, None]
+    part = (at[:, :, None, None] - low[..., 0])[..., None]
+    a, b = (np.take_along_axis(lids, np.broadcast_to(low + k, (*lids.shape[:3], 1, 3)), 3) for k in (0, 1))
+    upper, lower = np.moveaxis((a + (b - a) * part)[..., 0, :], 2, 0)
+    gap = (lower - upper)[..., :2]
+    open_ = np.clip(((wanted - upper[..., :2]) * gap).sum(-1) / np.maximum((gap * gap).sum(-1), 1e-3), 0, 1)[..., None]
+    return np.concatenate([upper + open_ * (lower - upper), np.tile(place[:, :, 2].mean(1), (len(projected), 1, 1))], -1)
+
+
+def marks(projected: np.ndarray, points: int = 68, irises: np.ndarray | None = None) -> Marks:
+    """The landmarks of projected surfaces (N, V, 3) in a scheme of 68, 98, 29 or 19 points, and how they can be seen.
+
+    Points inside the face are fixed places on the skin; those of the contour follow the visible outline; pupils are at
+    `irises` (N, 2, 2) mm, or in the middle of the eyes where that is None.
+    """
+    n = len(projected)
+    numbers, place = curves.skin_places(points)
+    index, weight = _skin_readings(points)
+    middle, right, left, lower, upper = np.moveaxis((projected[:, index] * weight[..., None]).sum(-2), 1, 0)
+    (ax, ay, az), (dx, dy, dz) = np.moveaxis(right - left, -1, 0), np.moveaxis(lower - upper, -1, 0)
+    facing = ax * dy - ay * dx
+    size = np.sqrt((ay * dz - az * dy) ** 2 + (az * dx - ax * dz) ** 2 + facing**2)
+    every = np.zeros((n, points, 5), np.float32)
+    turned = np.zeros((n, points), bool)
+    outline = np.zeros(points, bool)
+    every[:, numbers] = np.concatenate([middle, np.broadcast_to(place, (n, *place.shape))], -1)
+    turned[:, numbers] = facing < TURNED * size
+    contour = list(curves.CONTOUR[points])
+    followed = _contour(projected, len(contour))
+    every[:, contour], turned[:, contour], outline[contour] = followed[..., :5], followed[..., 5] > SLID, True
+    if curves.PUPILS[points]:
+        every[:, list(curves.PUPILS[points])] = _pupils(projected, irises)
+    return Marks(every[..., :2], every[..., 2], every[..., 3:], turned, outline)
+
+
+def landmarks(projected: np.ndarray, points: int = 68, irises: np.ndarray | None = None) -> np.ndarray:
+    """The landmarks (N, points, 2), mm, of projected surfaces (N, V, 3); see `marks`."""
+    return marks(projected, points, irises).points
 
 
 def square_boxes(points: np.ndarray, expand: float) -> np.ndarray:

@@ -157,7 +157,7 @@ def make_300vw(scenario: int, clips: int, frames: int, size: int, seed: int = 0)
         view = _windows(moving, path)
         if scenario == 3:
             moving = _blurred(moving, _truth(moving, view, size), size)
-        images, truth = render(moving, size, view=view, frame=np.arange(frames))
+        images, truth, _ = render(moving, size, view=view, frame=np.arange(frames))
         name = f"300vw_scenario{scenario}_s{seed}_{i:03d}"
         result.append(Clip(images, truth, follow_by_hand(truth, rng), still, name, scenario))
     return result

@@ -8,22 +8,32 @@ integers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from fa_lib.data.synthetic import hair, head, paint, people, raster, surface, texture
+from fa_lib.data.synthetic import curves, hair, head, paint, people, raster, surface, texture
 from fa_lib.data.synthetic.camera import photograph
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.data.synthetic.scenery import background, put_in_front
 from fa_lib.errors import InputError
 
 
+class Rendered(NamedTuple):
+    """N pictures and their K landmarks: 0-based pixels, order (x, y), pixel centres at integers."""
+
+    images: np.ndarray  # (N, size, size, 3) uint8 RGB
+    landmarks: np.ndarray  # (N, K, 2) float32
+    visible: np.ndarray  # (N, K) bool, False where the head itself, or something before it, hides the point
+
+
 def render(
     parameters: HeadParameters, size: int, *, expand: float = 1.925, view: np.ndarray | None = None,
-    frame: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Draw heads and tell where their 68 landmarks are.
+    frame: np.ndarray | None = None, points: int = 68,
+) -> Rendered:  # fmt: skip
+    """Draw heads and tell where their landmarks are and which of them can be seen.
 
     Args:
         parameters: N heads.
@@ -31,27 +41,37 @@ def render(
         expand: side of the picture over the larger side of the landmarks' tight box, which lies in its middle.
         view: explicit square windows (N, 4) x0 y0 x1 y1 in the projected millimetres of the head, instead of `expand`.
         frame: number of the frame (N,) in a clip; the same head has the same background, but other sensor noise.
-    Returns:
-        images (N, size, size, 3) uint8 RGB and landmarks (N, 68, 2) float32, 0-based pixels, pixel centres at integers.
+        points: the scheme of the landmarks, 68, 98, 29 or 19.
     Raises:
-        InputError: size below 16, or a view of another shape.
+        InputError: size below 16, a view of another shape, or a number of points that no scheme has.
     """
     if size < 16:
         raise InputError(f"size is {size} pixels; a face needs at least 16")
-    images = np.empty((len(parameters), size, size, 3), np.uint8)
-    points = np.empty((len(parameters), 68, 2), np.float32)
+    if points not in curves.CONTOUR:
+        raise InputError(f"points is {points}; a head has {', '.join(map(str, curves.CONTOUR))} points")
     if view is not None and np.shape(view) != (len(parameters), 4):
         raise InputError(f"view has shape {np.shape(view)}; it must be ({len(parameters)}, 4): x0 y0 x1 y1 of each face")
+    images = np.empty((len(parameters), size, size, 3), np.uint8)
+    landmarks = np.empty((len(parameters), points, 2), np.float32)
+    visible = np.empty((len(parameters), points), bool)
     for i in range(len(parameters)):
         one = parameters[i : i + 1]
         rest = head.rest_surface(one)
         posed = head.turn(rest, one.pose, _FOLLOW)
         flat = head.project(posed, one.distance)
-        marks = head.landmarks(flat)
-        box = head.square_boxes(marks, expand)[0] if view is None else np.asarray(view[i], float)
-        points[i] = (marks[0] - box[:2]) / (box[2] - box[0]) * size - 0.5
-        images[i] = _picture(one, rest, posed, flat, box, size, points[i], 0 if frame is None else int(frame[i]))
-    return images, points
+        standard = head.marks(flat)
+        marks = standard if points == 68 else head.marks(flat, points, irises(one, rest))
+        box = head.square_boxes(marks.points, expand)[0] if view is None else np.asarray(view[i], float)
+        across, landmarks[i] = ((m.points[0] - box[:2]) / (box[2] - box[0]) * size - 0.5 for m in (standard, marks))
+        shot = _Shot(one, rest, posed, flat, box, size, 0 if frame is None else int(frame[i]))
+        images[i], visible[i] = _picture(shot, across.astype(np.float32), marks, landmarks[i])
+    return Rendered(images, landmarks, visible)
+
+
+def irises(parameters: HeadParameters, rest: np.ndarray) -> np.ndarray:
+    """Where the middles of both irises are drawn, (N, 2, 2) mm, on heads whose surfaces before turning are rest (N, V, 3)."""
+    every = [paint.eyes(parameters[i : i + 1], rest[i : i + 1], lambda flat: flat) for i in range(len(parameters))]
+    return np.array([[centre for centre, _ in both] for both in every], np.float32)
 
 
 _FOLLOW = np.repeat(surface.follow_head(), surface.COLUMNS)
@@ -63,26 +83,57 @@ def _to_pixels(flat: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
     return xyz
 
 
-def _picture(
-    one: HeadParameters, rest: np.ndarray, posed: np.ndarray, flat: np.ndarray, box: np.ndarray, size: int,
-    points: np.ndarray, frame: int,
-) -> np.ndarray:  # fmt: skip
-    """One finished picture (size, size, 3) uint8."""
+@dataclass(frozen=True)
+class _Shot:
+    """One head before the camera."""
+
+    one: HeadParameters
+    rest: np.ndarray  # (1, V, 3) before turning
+    posed: np.ndarray  # (1, V, 3)
+    flat: np.ndarray  # (1, V, 3) projected
+    box: np.ndarray  # (4,) what the picture shows, in projected mm
+    size: int
+    frame: int
+
+
+def _picture(shot: _Shot, standard: np.ndarray, marks: head.Marks, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One finished picture (size, size, 3) uint8, and which of its points (K, 2) can be seen; standard: its 68 points."""
+    one, size, box = shot.one, shot.size, shot.box
     rng = np.random.default_rng(int(one.seed[0]))
     fine = size * (8 if size <= 64 else 5 if size in range(97, 129) else 6) // 4  # drawn larger, then averaged
     canvas = np.zeros((fine, fine, 4), np.float32)  # linear RGB times alpha, alpha
-    locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, rest)
+    locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, shot.rest)
     offset = rng.integers(0, 512, 2)
     if locks is not None and hair.style_of(int(one.style[0, 0])).deep:
         _draw_hair(canvas, one, locks, box, offset, None, back=True)
-    near = _draw_head(canvas, one, rest, posed[0], lambda p: _to_pixels(p, box, fine), flat[0], offset)
+    near = _draw_head(canvas, one, shot.rest, shot.posed[0], lambda p: _to_pixels(p, box, fine), shot.flat[0], offset)
+    visible = _unhidden(near.reshape(fine, fine), marks, (points + 0.5) * (fine / size) - 0.5)
+    visible &= ~paint.covered(one, marks.place[0])
     if locks is not None:
-        _draw_hair(canvas, one, locks, box, offset, near)
+        over = _draw_hair(canvas, one, locks, box, offset, near)
+        visible &= _at(over.reshape(fine, fine), (points + 0.5) * (fine / size) - 0.5) < 0.5
     if fine != size:
         canvas = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
     scene = background(one, size, rng) * (1 - canvas[..., 3:]) + canvas[..., :3]
-    scene, _ = put_in_front(scene, one, points, rng)
-    return photograph(scene, one, np.random.default_rng([int(one.seed[0]), frame]))
+    scene, cover = put_in_front(scene, one, standard, rng)
+    visible &= _at(cover, points) < 0.5
+    return photograph(scene, one, np.random.default_rng([int(one.seed[0]), shot.frame])), visible
+
+
+def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Values of a picture (h, w) at the pixels nearest to points (K, 2); beyond the border, those of the border."""
+    x, y = np.clip(np.round(points), 0, len(picture) - 1).astype(int).T
+    return picture[y, x]
+
+
+BEHIND = 4.0  # mm: a point that lies deeper than what the pixels around it show is hidden
+
+
+def _unhidden(near: np.ndarray, marks: head.Marks, points: np.ndarray) -> np.ndarray:
+    """Which points (K, 2) of one head its own skin does not hide, by the nearness (h, w) of what is seen."""
+    around = np.stack([_at(near, points + [dx, dy]) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
+    hidden = (around.min(0) > marks.near[0] + BEHIND) & ~marks.outline
+    return ~(hidden | marks.turned[0])
 
 
 def _hair_surface(one: HeadParameters, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,9 +188,13 @@ def _draw_head(
 def _draw_hair(
     canvas: np.ndarray, one: HeadParameters, locks: tuple, box: np.ndarray, offset: np.ndarray,
     near: np.ndarray | None, back: bool = False,
-) -> None:  # fmt: skip
-    """Paint the outside of the hair over the head, or with `back` its inside, before the head is drawn."""
+) -> np.ndarray:  # fmt: skip
+    """Paint the outside of the hair over the head, or with `back` its inside, before the head is drawn.
+
+    Returns how opaque it is, (h * w,).
+    """
     size = len(canvas)
+    over = np.zeros(size * size, np.float32)
     grid, flat = locks
     style = hair.style_of(int(one.style[0, 0]))
     xyz = _to_pixels(flat, box, size)
@@ -149,9 +204,11 @@ def _draw_hair(
         keep &= _lookup(style.cover, packed(place)).ravel()[: len(hit)] > -2 * style.fray
         hit, place = hit[keep], place[keep]
     if len(hit) == 0:
-        return
+        return over
     colour, alpha = paint.locks(one, grid, style, packed(place), len(hit), offset, back)
     pixels = canvas.reshape(-1, 4)
     under = pixels[hit]
     pixels[hit, :3] = under[:, :3] * (1 - alpha) + colour * alpha
     pixels[hit, 3] = under[:, 3] * (1 - alpha[:, 0]) + alpha[:, 0]
+    over[hit] = alpha[:, 0]
+    return over

@@ -134,7 +134,7 @@ def make_300w(split: str, count: int, size: int, seed: int = 0, expand: float = 
     plan = _plan(split, count, seed)[part]
     rngs = [face_rng("300w", part, seed, i) for part, i, _ in plan]
     heads = join([people.sample(1, rng, difficulty=s) for rng, (_, _, s) in zip(rngs, plan, strict=True)])
-    images, truth = render(heads, size, expand=expand)
+    images, truth, _ = render(heads, size, expand=expand)
     annotator = np.array([int(rng.integers(0, ANNOTATORS)) for rng in rngs])
     other = np.array([int((a + rng.integers(1, ANNOTATORS)) % ANNOTATORS) for a, rng in zip(annotator, rngs, strict=True)])
     first, second = (

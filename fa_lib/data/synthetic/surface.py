@@ -21,7 +21,7 @@ NECK_ROW, COLLAR_ROW = JAW_ROW + 5, JAW_ROW + 10
 ROWS, COLUMNS = JAW_ROW + 17, len(THETA)
 
 # Height of the jaw edge (mm below the eye line) at an angle around the head; behind the ears it is the hair's nape.
-JAW_EDGE = ((0, 14, 28, 41, 54, 65, 75, 90, 110, 140, 180), (113, 110.5, 103, 92, 78, 64, 51, 38, 32, 42, 52))
+JAW_EDGE = ((0, 14, 28, 41, 54, 65, 75, 90, 110, 140, 180), (113, 110.5, 104, 95.5, 86, 77.5, 69.5, 55, 40, 42, 52))
 
 # Bumps on the smooth head: x, y, height, spread x, spread y (mm); each is mirrored to the other side where x is not 0.
 BUMPS = (

@@ -50,11 +50,16 @@ def test_far_jaw_points_lie_on_the_visible_outline():
         assert abs(points[i, 0] - cheek[..., 0][level].max()) < 2.5
 
 
-def test_near_jaw_points_stay_on_the_jaw():
+def test_near_jaw_points_stay_on_the_jaw_at_even_distances():
     frontal, turned = (head.rest_surface(plain()), plain(pose=np.array([[40.0, 0.0, 0.0]])))
     posed = head.project(head.turn(frontal, turned.pose), turned.distance)
-    anchors = head.read(posed[..., :2], curves.jaw_places()[:, -1])[0]
-    assert np.abs(head.landmarks(posed)[0, 2:6] - anchors[2:6]).max() < 1.0
+    jaw = head.read(posed[..., :2], curves.contour_places()[0, :, -1])[0]
+    points = head.landmarks(posed)[0, :9]
+    ends, steps = jaw[:-1], np.diff(jaw, axis=0)
+    part = np.clip(((points[:, None] - ends) * steps).sum(-1) / (steps**2).sum(-1), 0, 1)
+    assert np.linalg.norm(points[:, None] - (ends + part[..., None] * steps), axis=-1).min(1).max() < 1.0
+    apart = np.linalg.norm(np.diff(points, axis=0), axis=-1)
+    assert apart.max() / apart.min() < 1.1
 
 
 def test_shut_lids_and_lips_meet():
