@@ -5,7 +5,7 @@ corner of the eye on the left of the picture.
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ import torch
 from fa_lib.errors import InputError
 
 Points = TypeVar("Points", np.ndarray, torch.Tensor)
+Normaliser = Literal["inter_ocular", "inter_pupil", "box"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class Scheme:
     """One way to place K landmarks on a face.
 
     `flip[i]` is the index of the point that lands on i when the picture is mirrored. `outer_eyes` are the two points whose
-    distance is the inter-ocular normaliser; `pupils` are two groups of points whose means are the pupils; `regions` names
-    groups of points (disjoint, together all K).
+    distance is the inter-ocular normaliser (a user's own scheme may name any two); `pupils` are two groups of points whose
+    means are the pupils; both are None where a scheme has no eyes. `regions` names groups of points (disjoint, together all K).
+    `normaliser` is what errors on this scheme are divided by where nothing else is asked for.
 
     >>> SCHEMES[68].flip[36], SCHEMES[68].outer_eyes
     (45, (36, 45))
@@ -29,9 +31,23 @@ class Scheme:
 
     count: int
     flip: tuple[int, ...]
-    outer_eyes: tuple[int, int]
-    pupils: tuple[tuple[int, ...], tuple[int, ...]]
+    outer_eyes: tuple[int, int] | None
+    pupils: tuple[tuple[int, ...], tuple[int, ...]] | None
     regions: dict[str, tuple[int, ...]]
+    normaliser: Normaliser = "inter_ocular"
+
+    @property
+    def ruler(self) -> str:
+        """The normaliser in words, as axes and captions name it.
+
+        >>> SCHEMES[68].ruler, SCHEMES[19].ruler
+        ('inter-ocular distance', 'size of the face box')
+        """
+        if self.normaliser == "inter_ocular" and self != SCHEMES.get(self.count) and self.outer_eyes:
+            return f"distance of points {self.outer_eyes[0]} and {self.outer_eyes[1]}"
+        return {"inter_ocular": "inter-ocular distance", "inter_pupil": "inter-pupil distance"}.get(
+            self.normaliser, "size of the face box"
+        )
 
 
 def _span(first: int, last: int) -> tuple[int, ...]:
@@ -129,6 +145,7 @@ SCHEMES: dict[int, Scheme] = {
             "right_eye": (9, 10, 11),
             "outer_mouth": (15, 16, 17),
         },
+        normaliser="box",  # on AFLW's profiles the eyes are as good as one point
     ),
 }
 

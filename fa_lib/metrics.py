@@ -3,21 +3,18 @@
 Arrays: `pred`, `target` (M, K, 2) in pixels of one frame, M faces or frames; `lengths` (M,) in the same pixels.
 """
 
-from typing import Literal
-
 import numpy as np
 
 from fa_lib.errors import InputError
-from fa_lib.landmarks import scheme_of
-
-Normaliser = Literal["inter_ocular", "inter_pupil", "box"]
+from fa_lib.landmarks import Normaliser, Scheme, scheme_of
 
 
-def lengths(target: np.ndarray, normaliser: Normaliser = "inter_ocular") -> np.ndarray:
+def lengths(target: np.ndarray, normaliser: Normaliser | None = None, scheme: Scheme | None = None) -> np.ndarray:
     """The normalising length of each face (M,), in pixels, from its true landmarks (M, K, 2).
 
     `inter_ocular`: between the outer eye corners; `inter_pupil`: between the pupils (means of the eye points where a scheme
-    has no pupil); `box`: sqrt(width * height) of the landmarks' tight box.
+    has no pupil); `box`: sqrt(width * height) of the landmarks' tight box; None: what the scheme says. `scheme` defaults to
+    the known one with as many points. Raises InputError where the scheme has not the points that a normaliser needs.
 
     >>> face = np.zeros((1, 68, 2)); face[0, 45] = (30, 40)
     >>> lengths(face).tolist()
@@ -25,15 +22,19 @@ def lengths(target: np.ndarray, normaliser: Normaliser = "inter_ocular") -> np.n
     """
     target = np.asarray(target, dtype=np.float64)
     _check_faces(target)
-    if normaliser == "box":
+    if normaliser != "box":
+        scheme = scheme or scheme_of(target)
+        normaliser = normaliser or scheme.normaliser
+    if scheme is None or normaliser == "box":
         return np.sqrt(np.ptp(target, axis=1).prod(-1))
-    scheme = scheme_of(target)
-    if normaliser == "inter_ocular":
-        left, right = (target[:, i] for i in scheme.outer_eyes)
-    elif normaliser == "inter_pupil":
-        left, right = (target[:, list(ids)].mean(1) for ids in scheme.pupils)
-    else:
+    if normaliser not in ("inter_ocular", "inter_pupil"):
         raise InputError(f"normaliser={normaliser!r}: choose inter_ocular, inter_pupil or box")
+    if scheme.count != target.shape[1]:
+        raise InputError(f"landmarks have {target.shape[1]} points a face, but their scheme has {scheme.count}")
+    ends = scheme.outer_eyes if normaliser == "inter_ocular" else scheme.pupils
+    if ends is None:
+        raise InputError(f"normaliser={normaliser!r}: this scheme of {scheme.count} points names no such points; use 'box'")
+    left, right = (target[:, i] if isinstance(i, int) else target[:, list(i)].mean(1) for i in ends)
     return np.linalg.norm(left - right, axis=-1)
 
 

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 
 from fa_lib import storage
+from fa_lib.data.readers import own
 from fa_lib.errors import InputError
 
 
 def settings(**parameters: Any) -> Any:
     """The notebook's parameters, checked: an unknown profile, a folder that is not there or a misspelt name is refused.
 
-    Returns an object with `profile`, `root` (folder of real data or None) and `seeds` (None: all of the profile).
+    Returns an object with `profile`, `root` (folder or manifest of real data, or None), `own` (it is a manifest) and `seeds`
+    (None: all of the profile).
     `$FA_PROFILE` replaces the profile "quick", so that the test suite can run the notebooks as they are, only smaller.
 
     >>> settings(profile="smoke", data="synthetic").root is None
@@ -29,7 +31,7 @@ def settings(**parameters: Any) -> Any:
     class Parameters(BaseModel):
         model_config = ConfigDict(extra="forbid", strict=True)
         profile: str = "quick"
-        data: str = "synthetic"
+        data: str = "synthetic"  # or the folder of 300-W, or a user's own manifest
         seeds: int = Field(0, ge=0, description="how many seeds; 0: all of the profile")
 
     try:
@@ -41,8 +43,11 @@ def settings(**parameters: Any) -> Any:
     if profile not in PROFILES:
         raise InputError(f"profile={profile!r}: choose one of {', '.join(PROFILES)}")
     root = None if given.data == "synthetic" else str(Path(given.data).expanduser())
-    if root is not None and not Path(root).is_dir():
-        raise InputError(f"data={given.data!r}: there is no such folder; give the folder of 300-W, or 'synthetic'")
+    if root is not None and not (Path(root).is_file() if own.is_manifest(root) else Path(root).is_dir()):
+        raise InputError(
+            f"data={given.data!r}: there is no such folder or manifest; give the folder of 300-W, a .yaml file that describes "
+            "faces of your own, or 'synthetic'"
+        )
     return _Settings(profile, root, given.seeds or None)
 
 
@@ -50,7 +55,7 @@ class _Settings:
     """Checked parameters of a notebook."""
 
     def __init__(self, profile: str, root: str | None, seeds: int | None) -> None:
-        self.profile, self.root, self.seeds = profile, root, seeds
+        self.profile, self.root, self.seeds, self.own = profile, root, seeds, own.is_manifest(root)
 
 
 def show_source(thing: Callable | type, doc: bool = False) -> Any:

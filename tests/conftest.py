@@ -44,9 +44,10 @@ def source(store: Path):
 
 @pytest.fixture
 def by_hand() -> Callable:
-    """Makes `Faces` from landmarks (N, 68, 2) in crop pixels, and pictures in the stored frame (default: noise)."""
+    """Makes `Faces` from landmarks (N, K, 2) in crop pixels, and pictures in the stored frame (default: noise)."""
     from fa_lib.data import Faces
     from fa_lib.data.crops import stored_size
+    from fa_lib.landmarks import SCHEMES
 
     def make(landmarks: np.ndarray, size: int = 64, images: np.ndarray | None = None, group: list[str] | None = None) -> Faces:
         count, side = len(landmarks), stored_size(size)
@@ -57,7 +58,10 @@ def by_hand() -> Callable:
         matrix = np.tile(np.eye(2, 3), (count, 1, 1))
         subset = np.array(["common", "challenging"])[np.arange(count) % 2]
         groups = names if group is None else np.array(group)
-        return Faces(images, stored, None, None, None, matrix, names, subset, groups, size, "made by hand", "0")
+        told, scheme = np.full(count, ""), SCHEMES.get(stored.shape[1])
+        return Faces(
+            images, stored, None, None, None, matrix, names, subset, groups, size, "made by hand", "0", None, told, None, scheme
+        )
 
     return make
 

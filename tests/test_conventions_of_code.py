@@ -15,11 +15,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
-    1: "errors storage landmarks geometry heatmaps shape_model metrics",
+    1: "errors storage landmarks geometry heatmaps shape_model metrics scores",
     2: "models losses acquisition",
     3: "data",
     4: "training",
-    5: "results plots runs",
+    5: "results plots runs sensitivity",
     6: "papers",
     7: "reproduce notebook",
     8: "__main__",

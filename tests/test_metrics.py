@@ -1,6 +1,7 @@
 """Metrics: the equations written out as loops, exact values, and the tables that the papers printed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import simpson
 
 from fa_lib.errors import InputError
+from fa_lib.landmarks import SCHEMES, Scheme
 from fa_lib.metrics import (
     auc,
     bias_std_nrmse,
@@ -67,7 +69,24 @@ def constructed_face(count: int, **places: tuple[float, float]) -> np.ndarray:
 @pytest.mark.parametrize("count, left, right", [(68, 36, 45), (98, 60, 72), (29, 8, 9), (19, 6, 11)])
 def test_lengths_inter_ocular_is_between_outer_corners(count: int, left: int, right: int):
     face = constructed_face(count, **{f"p{left}": (10, 20), f"p{right}": (10 + 30, 20 - 40)})
-    assert lengths(face).tolist() == [50.0]
+    assert lengths(face, "inter_ocular").tolist() == [50.0]
+
+
+@pytest.mark.parametrize("count, expected", [(68, 50.0), (98, 50.0), (29, 50.0), (19, 6.0)])
+def test_lengths_without_a_word_are_by_the_normaliser_of_the_scheme(count: int, expected: float):
+    """19 points are AFLW's, whose papers divide by the face box: profiles have no two eyes. Here it is 3 by 12 pixels."""
+    left, right = SCHEMES[count].outer_eyes
+    face = np.zeros((1, count, 2)) + (10, 20)
+    face[0, left], face[0, right] = (10, 20), ((13, 32) if count == 19 else (40, -20))
+    assert lengths(face).tolist() == [expected]
+
+
+def test_lengths_take_a_scheme_of_ones_own():
+    face = np.array([[[0.0, 0.0], [8.0, 2.0], [3.0, 4.0]]])
+    by_points = Scheme(3, (0, 1, 2), (0, 2), None, {})
+    assert lengths(face, scheme=by_points).tolist() == [5.0]
+    assert lengths(face, scheme=replace(by_points, outer_eyes=None, normaliser="box")).tolist() == [32**0.5]
+    assert lengths(face, "box").tolist() == [32**0.5]  # needs no scheme at all
 
 
 @pytest.mark.parametrize("count, left, right", [(98, 96, 97), (29, 16, 17), (19, 7, 10)])

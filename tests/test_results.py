@@ -17,7 +17,8 @@ from fa_lib.data.twice import Twice
 from fa_lib.errors import InputError
 from fa_lib.geometry import Affine
 from fa_lib.papers import self_distillation
-from fa_lib.results import METRICS, Claim, Estimate, Table, estimate, features, verdict
+from fa_lib.results import Claim, Table, verdict
+from fa_lib.scores import FIELDS, METRICS, Estimate, estimate, features
 
 
 def random_faces(count: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +88,7 @@ def test_interval_is_as_wide_as_theory_says():
     """For a mean of independent faces with one seed: 2 x 1.96 standard errors."""
     scores = some_scores(seeds=1, faces=400)
     found = estimate(scores, "nme", np.arange(400))
-    errors = scores[0, :, results.FIELDS.index("nme")]
+    errors = scores[0, :, FIELDS.index("nme")]
     assert found.high - found.low == pytest.approx(2 * 1.96 * errors.std() / 20, rel=0.15)
 
 
@@ -100,7 +101,7 @@ def test_differences_are_paired():
     """Faces differ much, the two rows little and always the same way: the interval of the difference must not notice."""
     scores = some_scores()
     better = scores.copy()
-    better[..., results.FIELDS.index("nme")] *= 0.95
+    better[..., FIELDS.index("nme")] *= 0.95
     found = estimate(better, "nme", np.arange(60), minus=scores)
     alone = estimate(scores, "nme", np.arange(60))
     assert found.high < 0 and found.high - found.low < 0.1 * (alone.high - alone.low)
@@ -121,7 +122,7 @@ def test_duplicates_of_a_photograph_are_drawn_together():
 def test_seeds_that_disagree_widen_the_interval():
     scores = np.repeat(some_scores(seeds=1), 3, axis=0)
     apart = scores.copy()
-    apart[..., results.FIELDS.index("nme")] *= np.array([0.5, 1.0, 1.5])[:, None]
+    apart[..., FIELDS.index("nme")] *= np.array([0.5, 1.0, 1.5])[:, None]
     same, other = (estimate(s, "nme", np.arange(60)) for s in (scores, apart))
     assert other.high - other.low > 2 * (same.high - same.low)
 
@@ -266,7 +267,7 @@ def test_claims_get_their_verdicts(study: results.Study):
 
 def test_splits_are_parts_of_the_test_set(study: results.Study):
     every, common, hard = (study.scores("plain", split) for split in ("test", "common", "challenging"))
-    assert every.shape == (2, 30, len(results.FIELDS)) and common.shape[1] == hard.shape[1] == 15
+    assert every.shape == (2, 30, len(FIELDS)) and common.shape[1] == hard.shape[1] == 15
     assert np.allclose(common.sum(1) + hard.sum(1), every.sum(1))
     assert len(study.groups("common")) == 15 and len(study.groups("twice")) == 30
 

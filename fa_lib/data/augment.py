@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from fa_lib.data.faces import Faces
 from fa_lib.geometry import Affine, apply_to_landmarks, warp_images
-from fa_lib.landmarks import scheme_of
+from fa_lib.landmarks import Scheme, scheme_of
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,31 @@ class Augment:
     noise: float = 0.0
     mask: float = 0.0
 
-    def __call__(self, images: Tensor, landmarks: Tensor, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Stored pictures (B, 3, M, M) in [0, 1] with landmarks (B, K, 2) -> crops (B, 3, size, size) and their landmarks."""
+    def __call__(
+        self,
+        images: Tensor,
+        landmarks: Tensor,
+        size: int,
+        generator: Generator,
+        scheme: Scheme | None = None,
+        visible: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Stored pictures (B, 3, M, M) in [0, 1] with landmarks (B, K, 2) -> crops (B, 3, size, size) and their landmarks.
+
+        `visible` (B, K) bool comes back in the order of the new landmarks; None stays None. `scheme` says which points change
+        places in a mirrored face: by default that of K landmarks; it is not needed for unlabelled faces, K = 0.
+        """
         count, stored = len(images), images.shape[-1]
         affine, mirrored = self.affine(count, size, generator)
         offset = (stored - size) // 2
         centre_crop = torch.tensor([[1.0, 0.0, -offset], [0.0, 1.0, -offset]]).expand(count, 2, 3)
         affine = Affine((affine @ Affine(centre_crop)).matrix.to(images.device))
-        flip = torch.as_tensor(scheme_of(landmarks).flip, device=images.device)
+        order = (scheme or scheme_of(landmarks)).flip if landmarks.shape[1] else ()
+        flip, mirrored = torch.tensor(order, dtype=torch.long, device=images.device), mirrored.to(images.device)
         moved = apply_to_landmarks(affine, landmarks)
-        moved = torch.where(mirrored.to(images.device)[:, None, None], moved[:, flip], moved)
-        return self.recolour(warp_images(images, affine, size), generator), moved
+        moved = torch.where(mirrored[:, None, None], moved[:, flip], moved)
+        seen = None if visible is None else torch.where(mirrored[:, None], visible[:, flip], visible)
+        return self.recolour(warp_images(images, affine, size), generator), moved, seen
 
     def affine(self, count: int, size: int, generator: Generator) -> tuple[Affine, Tensor]:
         """Random maps crop -> crop, and which of them mirror (B,). Drawn on the CPU, so that all devices see the same."""
@@ -87,11 +101,14 @@ def _uniform(generator: Generator, shape: int | tuple[int, ...], low: float, hig
 
 @dataclass(frozen=True)
 class Batch:
-    """images (B, 3, size, size) in [0, 1]; landmarks (B, K, 2) in their pixels; index (B,) of the faces in the set."""
+    """images (B, 3, size, size) in [0, 1]; landmarks (B, K, 2) in their pixels; index (B,) of the faces in the set; visible
+    (B, K) bool, None where the set has no such flags.
+    """
 
     images: Tensor
     landmarks: Tensor
     index: Tensor
+    visible: Tensor | None = None
 
 
 class Batches:
@@ -114,6 +131,7 @@ class Batches:
         self.generator = Generator().manual_seed(0) if generator is None else generator
         self.images = torch.from_numpy(np.array(faces.images)).to(self.device)  # (N, M, M, 3)
         self.landmarks = torch.from_numpy(faces.landmarks).float().to(self.device)
+        self.visible = None if faces.visible is None else torch.from_numpy(faces.visible).to(self.device)
 
     def __len__(self) -> int:
         return len(self.faces) // self.batch_size
@@ -123,5 +141,8 @@ class Batches:
         for step in range(len(self)):
             index = order[step * self.batch_size : (step + 1) * self.batch_size].to(self.device)
             stored = self.images[index].permute(0, 3, 1, 2).float() / 255  # channels_last in memory already
-            images, landmarks = self.augment(stored, self.landmarks[index], self.faces.size, self.generator)
-            yield Batch(images, landmarks, index)
+            visible = None if self.visible is None else self.visible[index]
+            images, landmarks, visible = self.augment(
+                stored, self.landmarks[index], self.faces.size, self.generator, self.faces.scheme, visible
+            )
+            yield Batch(images, landmarks, index, visible)

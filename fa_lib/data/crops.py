@@ -22,13 +22,17 @@ def stored_size(size: int) -> int:
     return size * 11 // 8
 
 
-def cut_face(photo: np.ndarray, landmarks: np.ndarray, side: int, expand: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cut_face(
+    photo: np.ndarray, landmarks: np.ndarray, side: int, expand: float, box: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One face cut from a photo (H, W, 3): picture (side, side, 3), landmarks (K, 2) in it, matrix (2, 3) photo -> picture.
 
-    The photo is first shrunk with an area filter, since bilinear sampling alone would skip pixels of large faces.
+    The cut is a square about the landmarks' tight box, or about `box` (4,) x0 y0 x1 y1 where it is given. The photo
+    is first shrunk with an area filter, since bilinear sampling alone would skip pixels of large faces.
     """
     points = torch.from_numpy(np.asarray(landmarks, np.float64))[None]
-    affine = crop_affine(crop_box(points, expand), side)
+    around = points if box is None else torch.from_numpy(np.asarray(box, np.float64)).reshape(1, 2, 2)
+    affine = crop_affine(crop_box(around, expand), side)
     shrink = float(affine.matrix[0, 0, 0])
     matrix = affine.matrix[0].numpy()
     warp = matrix.copy()

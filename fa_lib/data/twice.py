@@ -36,6 +36,12 @@ class Twice:
         return apply_to_landmarks(self.back, torch.from_numpy(found)).numpy()
 
 
+def nothing(size: int, landmarks: int) -> Twice:
+    """No pairs at all, in the shape of pairs: what a data set has in which nobody labelled a face twice."""
+    pictures, labels = np.zeros((0, size, size, 3), np.uint8), np.zeros((0, landmarks, 2), np.float32)
+    return Twice(pictures, pictures, labels, labels, Affine.identity(0), np.array([], str))
+
+
 def rendered(faces: Faces) -> Twice:
     """Rendered faces with their two annotators; the second picture is the first, slightly moved and lit otherwise."""
     assert faces.second is not None
@@ -72,8 +78,7 @@ def photographed(root: str, size: int) -> Twice:
             kept.append((pair, a.group))
             maps.append(forth)
     if not kept:  # a partial copy of 300-W may hold no pair; the claim about labels is then undecided
-        pictures, labels = np.zeros((0, size, size, 3), np.uint8), np.zeros((0, 68, 2), np.float32)
-        return Twice(pictures, pictures, labels, labels, Affine.identity(0), np.array([], str))
+        return nothing(size, 68)
     back = Affine(torch.from_numpy(np.stack(maps))).inverse()
     first, second = (np.stack([pair[i][0] for pair, _ in kept]) for i in (0, 1))
     labels = [np.stack([pair[i][1] for pair, _ in kept]) for i in (0, 1)]

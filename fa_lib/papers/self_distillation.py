@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass, replace
 
 from fa_lib import runs, training
+from fa_lib.data import symmetry
+from fa_lib.data.readers import own
 from fa_lib.errors import InputError, suggest
 from fa_lib.papers.self_distillation_training import AUGMENT, DataSource, Stage
 from fa_lib.results import Claim, Table
@@ -92,13 +94,19 @@ def last(network: str, arm: str = "all") -> str:
 
 
 def source(profile: str, root: str | None = None) -> DataSource:
-    """The faces of a profile: rendered ones, or the real 300-W where `root` names its folder."""
+    """The faces of a profile: rendered ones, the real 300-W where `root` names its folder, or a user's own by their manifest.
+
+    Raises InputError where the flip of a user's own scheme is wrong: training would mirror faces by it.
+    """
     p = runs.PROFILES[profile]
-    name = "synthetic/300w" if root is None else "300w"
+    name = "synthetic/300w" if root is None else own.describe(root).name if own.is_manifest(root) else "300w"
     small = root is None or profile in ("smoke", "quick")  # real faces: all for testing, and all to learn from where time allows
     counts = (p.train_faces if small else None, p.test_faces if root is None else None)
     unseen = DataSource(name, p.size, *counts, p.clips, p.frames, faces=0, fingerprint="", root=root)
     train = unseen.train()
+    if unseen.own and (found := symmetry.mirror(train.landmarks, train.scheme)).wrong:
+        raise InputError(f"{root}: {found.complaint()}")
+    unseen = replace(unseen, landmarks=train.landmarks.shape[1])
     # a run holds predictions of all three, so it is another run when any of them changes
     prints = [faces.fingerprint for faces in (train, unseen.test(), unseen.video())]
     return replace(unseen, faces=len(train), fingerprint="-".join(prints))

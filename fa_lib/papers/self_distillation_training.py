@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from fa_lib import data, losses, models, runs, training
 from fa_lib.data import Augment, Batch, Faces, twice
+from fa_lib.data.readers import own
 from fa_lib.data.twice import Twice
 from fa_lib.heatmaps import draw, to_map
 
@@ -41,7 +42,8 @@ CODE = (
 class DataSource:
     """The faces that a run learns from (`faces` of them) and is tested on.
 
-    `root`, where real ones lie, is no part of a run's identity.
+    `root` is where real ones lie: the folder of 300-W, or the manifest of a user's own data, a .yaml file. It is no part of a
+    run's identity, nor are `landmarks`, their number a face, which follows from the data.
     """
 
     dataset: str
@@ -53,21 +55,34 @@ class DataSource:
     faces: int
     fingerprint: str
     root: str | None = field(default=None, compare=False)
+    landmarks: int = field(default=68, compare=False)
+
+    @property
+    def own(self) -> bool:
+        """Whether these are a user's own faces, in a scheme of their own."""
+        return own.is_manifest(self.root)
 
     def train(self) -> Faces:
         """Training faces with their annotations."""
-        return data.load(self.dataset, "train", self.root, self.size, self.train_faces)
+        return self._load("train", self.train_faces)
 
     def test(self) -> Faces:
-        """Test faces: common and challenging."""
-        return data.load(self.dataset, "full", self.root, self.size, self.test_faces)
+        """Test faces: common and challenging, or all of a user's own."""
+        return self._load("test" if self.own else "full", self.test_faces)
+
+    def _load(self, split: str, count: int | None) -> Faces:
+        return data.load(self.root if self.own else self.dataset, split, self.root, self.size, count)
 
     def video(self) -> Faces:
-        """The frames of all test clips. Rendered for real stills, too, where no clips are at hand."""
+        """The frames of all test clips. Rendered for real stills, too, where no clips are at hand; none for own faces."""
+        if self.own:
+            return data.no_faces(self.size, self.test().scheme, f"{self.dataset} has no clips")
         return data.load("synthetic/300vw", "test", None, self.size, self.clips, frames=self.frames)
 
     def twice(self) -> Twice:
         """Faces with two annotations: near-duplicate photographs of 300-W, or rendered faces with two annotators."""
+        if self.own:
+            return twice.nothing(self.size, self.landmarks)
         return twice.rendered(self.test()) if self.root is None else twice.photographed(self.root, self.size)
 
 
@@ -96,7 +111,7 @@ class Stage:
     def build(self) -> nn.Module:
         """The untrained network; its weights come from torch's global generator."""
         size = {"size": self.source.size} if self.network == "resnet18" else {}
-        return models.create(self.network, landmarks=68, **size, **dict(self.options))
+        return models.create(self.network, landmarks=self.source.landmarks, **size, **dict(self.options))
 
     def train(self, run: runs.Run, folder: Path) -> tuple[nn.Module, pd.DataFrame, dict[str, np.ndarray]]:
         """Trains this stage, its teachers first where they are missing; predictions on all test sets."""

@@ -36,7 +36,7 @@ def build():
             "group": ["a", "b"], "size": 32, "title": "test", "progress": (start + 2, 4),
         }
 
-print("sum", int(faces._open(sys.argv[2], build).images.sum(dtype=int)), flush=True)
+print("sum", int(faces._open(sys.argv[2], build)[0].images.sum(dtype=int)), flush=True)
 """
 SUM = f"sum {2 * 2 * 44 * 44 * 3}"
 
@@ -85,7 +85,7 @@ def test_killed_build_leaves_nothing_that_is_read(cache: Path, tmp_path: Path, s
     assert not (cache / "killed").exists()
     chunk = {"images": np.full((1, 44, 44, 3), 7, np.uint8), "landmarks": np.zeros((1, 68, 2)), "matrix": np.zeros((1, 2, 3))}
     chunk |= {"names": ["a"], "subset": ["b"], "group": ["c"], "size": 32, "title": "", "progress": (1, 1)}
-    assert (faces._open("killed", lambda: iter([chunk])).images == 7).all()
+    assert (faces._open("killed", lambda: iter([chunk]))[0].images == 7).all()
 
 
 def test_second_call_reuses_the_store(cache: Path):
@@ -249,7 +249,7 @@ def test_cache_that_is_a_file_is_refused(cache: Path, monkeypatch: pytest.Monkey
     ("arguments", "complaint"),
     [
         (("300w", "train"), "give --data FOLDER"),
-        (("wflw", "train"), "data set 'wflw' cannot be loaded"),
+        (("300x", "train"), "data set '300x' cannot be loaded"),
         (("synthetic/300w", "test"), "train, common, challenging, full"),
         (("synthetic/300vw", "4"), "1, 2, 3, test"),
         (("synthetic/wflw", "train"), "there is synthetic/300w"),

@@ -54,7 +54,7 @@ def test_tables_and_claims_speak_of_rows_that_exist():
 
 
 def paper_metrics() -> set[str]:
-    from fa_lib.results import METRICS
+    from fa_lib.scores import METRICS
 
     return set(METRICS)
 

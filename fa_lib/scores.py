@@ -1,0 +1,128 @@
+"""Scores per face, and what follows from sums of them: every metric of the papers, with 95 % intervals.
+
+Every metric here is a function of sums over faces, so that a bootstrap sample is a sum of resampled rows. Intervals are 95 %
+percentile intervals over resampled groups of faces (a photograph, a clip) and resampled seeds; differences between rows are
+paired: the same faces and seeds on both sides.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from fa_lib import metrics
+
+FIELDS = ("kept", "dx", "dy", "r2", "points", "nme", "faces", "failed", "short", "scale", "step2", "steps", "apart")
+REJECT, FAIL = 0.05, 0.10  # paper 1's alpha; failure rate and AUC threshold
+
+
+def features(
+    pred: np.ndarray,
+    target: np.ndarray,
+    clips: np.ndarray | None = None,
+    again: np.ndarray | None = None,
+    *,
+    lengths: np.ndarray | None = None,
+) -> np.ndarray:
+    """Per face (M, len(FIELDS)): what the metrics below need, from landmarks (M, K, 2).
+
+    `clips` (M,) names the clip of each frame, for steps from frame to frame; `again` (M, K, 2) are landmarks found on a second
+    picture of each face; `lengths` (M,), in the same pixels, are what errors are divided by (`Faces.lengths`), by default the
+    distance that the scheme of K points names.
+    """
+    lengths = metrics.lengths(target) if lengths is None else lengths
+    d = metrics.displacements(pred, target, lengths)  # (M, K, 2)
+    distance = np.linalg.norm(d, axis=-1)
+    good = distance <= REJECT
+    error = distance.mean(-1)
+    size = [np.abs(a - a.mean(1, keepdims=True)).sum((1, 2)) for a in (np.asarray(pred, np.float64), target)]
+    ones = np.ones(len(error))
+    kept = np.where(good[..., None], d, 0)
+    columns = [good.sum(-1), kept[..., 0].sum(-1), kept[..., 1].sum(-1), (distance**2 * good).sum(-1)]
+    columns += [d.shape[1] * ones, error, ones, error > FAIL, np.minimum(error, FAIL), size[0] / size[1]]
+    inside = np.zeros(len(d), bool)  # frames that follow another of their clip
+    if clips is not None:
+        inside[1:] = clips[1:] == clips[:-1]
+    step2 = (np.diff(d, axis=0, prepend=d[:1]) ** 2).sum(-1).mean(-1) / 2  # both axes of the Allan variance
+    apart = 0 * ones if again is None else metrics.nme(again, pred, lengths)
+    columns += [np.where(inside, step2, 0), inside, apart]
+    return np.stack(columns, -1).astype(np.float64)
+
+
+def _ratio(top: str, bottom: str) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda s: s[..., FIELDS.index(top)] / s[..., FIELDS.index(bottom)]
+
+
+def _nrmse(s: np.ndarray) -> np.ndarray:
+    return np.sqrt(s[..., 3] / s[..., 0])
+
+
+def _bias(s: np.ndarray) -> np.ndarray:
+    return np.hypot(s[..., 1], s[..., 2]) / s[..., 0]
+
+
+METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "bias": _bias,
+    "std": lambda s: np.sqrt(np.maximum(_nrmse(s) ** 2 - _bias(s) ** 2, 0)),
+    "nrmse": _nrmse,
+    "kept": _ratio("kept", "points"),
+    "nme": _ratio("nme", "faces"),
+    "fr": _ratio("failed", "faces"),
+    "auc": lambda s: 1 - _ratio("short", "faces")(s) / FAIL,
+    "scale": _ratio("scale", "faces"),
+    "jitter": lambda s: np.sqrt(_ratio("step2", "steps")(s)),
+    "inconsistency": _ratio("apart", "faces"),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval, and the value of each seed."""
+
+    value: float
+    low: float
+    high: float
+    per_seed: tuple[float, ...]
+
+
+def estimate(
+    scores: np.ndarray, metric: str, groups: Sequence, minus: np.ndarray | None = None, resamples: int = 999
+) -> Estimate:
+    """`metric` of scores (S seeds, M faces, fields), mean over seeds; or its difference to the scores `minus`, paired.
+
+    Faces of one group (M,) are drawn together. With a single seed the interval speaks of faces alone.
+    """
+    if not len(groups):  # no pairs labelled twice in a partial set, no challenging faces
+        return Estimate(np.nan, np.nan, np.nan, (np.nan,) * len(scores))
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    count, seeds = member.max() + 1, len(scores)
+
+    def pooled(values: np.ndarray) -> np.ndarray:
+        sums = np.zeros((seeds, count, values.shape[-1]))
+        np.add.at(sums, (slice(None), member), values)
+        return sums
+
+    sides = [pooled(scores)] + ([pooled(minus)] if minus is not None else [])
+    of = METRICS[metric]
+
+    def value(group: np.ndarray, seed: np.ndarray, axis: int = -1) -> np.ndarray:
+        per_side = []
+        for sums in sides:
+            drawn = of(sums[:, group].sum(-2))  # (S, R)
+            per_side.append(np.take_along_axis(np.moveaxis(drawn, 0, -1), seed, -1).mean(-1))
+        return per_side[0] - per_side[1] if len(per_side) > 1 else per_side[0]
+
+    with np.errstate(invalid="ignore", divide="ignore"):  # a network may keep no landmark at all
+        totals = [of(sums.sum(1)) for sums in sides]
+    per_seed = totals[0] - totals[1] if len(totals) > 1 else totals[0]
+    sample = (np.arange(count), np.arange(seeds) if seeds > 1 else np.zeros(2, int))
+    if count < 2 or not np.isfinite(per_seed).all():
+        return Estimate(float(per_seed.mean()), np.nan, np.nan, tuple(map(float, per_seed)))
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # where all resamples agree, the interval says so
+        found = stats.bootstrap(
+            sample, value, vectorized=True, n_resamples=resamples, batch=100, method="percentile", rng=0
+        ).confidence_interval
+    return Estimate(float(per_seed.mean()), float(found.low), float(found.high), tuple(map(float, per_seed)))
