@@ -104,7 +104,7 @@ def names() -> list[str]:
     >>> names()[:2]
     ['300vw', '300w']
     """
-    stems = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    stems = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "template")  # the form for own data
     if not stems:
         raise InputError(f"{FOLDER}: holds no manifest; install the package from its clone with pip install -e")
     return [stem.replace("synthetic_", "synthetic/") for stem in stems]
