@@ -16,6 +16,7 @@ A manifest is `data_manifests/<name>.yaml`, a slash in the name written as an un
     scheme       number of landmarks a face, 0 where the set is used without any
     index_base   what its files call the first pixel, 0 or 1; readers return 0-based points
     splits       name -> {expected, folders} for faces, {expected, clips} for videos; nothing inside for rendered sets
+    unit         faces | clips: what `expected` counts
     subsets      name -> number of faces or clips: parts of the test set that are reported apart
     normaliser   inter_ocular | inter_pupil | box | none (no landmarks)
     crop         the box that papers cut by, and the project's
@@ -36,6 +37,7 @@ _TYPES = {str: "text", int: "a whole number", bool: "true or false", list: "a li
 _CHOICES = {
     "get": ("open link", "form", "local", "rendered"),
     "index_base": (0, 1),
+    "unit": ("faces", "clips"),
     "normaliser": ("inter_ocular", "inter_pupil", "box", "none"),
 }
 
@@ -77,6 +79,7 @@ class Manifest:
     archives: tuple[Archive, ...] = ()
     layout: str = ""
     files: str = ""
+    unit: str = "faces"
     checksums: str = ""
     subsets: dict[str, int] = field(default_factory=dict)
     crop: str = ""
@@ -132,7 +135,7 @@ def parse(text: str, name: str, source: str) -> Manifest:
         raise InputError(f"{source}: is not YAML ({getattr(error, 'problem', None) or 'cannot be read'}{where})") from None
     found = _checked(found, source, Manifest, {"archives": list, "traps": list, "unverified": list, "splits": dict})
     for key, choices in _CHOICES.items():
-        if found[key] not in choices:
+        if key in found and found[key] not in choices:
             raise InputError(f"{source}: {key} is {found[key]!r}; choose {' or '.join(map(str, choices))}")
     archives = [_checked(item, f"{source}: archives", Archive, {}) for item in found.get("archives", [])]
     splits = {str(key): _split(item, f"{source}: splits: {key}") for key, item in found["splits"].items()}

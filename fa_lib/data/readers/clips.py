@@ -117,7 +117,7 @@ def inspect_300vw(root: Path, manifest: Manifest) -> Inspection:
     """
     place = _place(root, manifest)
     parts, faults, notes = [], [], []
-    for name, split in manifest.splits.items():
+    for name, split in ((name, split) for name, split in manifest.splits.items() if split.clips):
         present = [clip for clip in split.clips if (place / clip).is_dir()]
         missing = tuple(clip for clip in split.clips if clip not in present)
         parts.append(Part(name, len(present), len(split.clips), missing))
