@@ -11,17 +11,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.path
 import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
-from fa_lib import metrics, storage
+from fa_lib import metrics, sensitivity, storage
+from fa_lib.data import Faces, symmetry
 from fa_lib.landmarks import scheme_of
+from fa_lib.sensitivity import Model
 
 WIDTH = 6.3  # inches: the text width of A4; still legible when shrunk to the 4.8 of a Springer column
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (  # Okabe and Ito: told apart by colour-blind readers, too
@@ -179,14 +180,82 @@ def grid_of_faces(
     return figure
 
 
-def ced(axes: Axes, errors: Mapping[str, np.ndarray], threshold: float = 0.10) -> None:
-    """Cumulative error curves: share of faces whose NME (a fraction) is at most x, and the area below in the legend."""
+def no_data(sentence: str) -> tuple[Figure, pd.DataFrame]:
+    """What stands for a figure whose data a set has not got: a sentence that says so."""
+    figure = Figure(figsize=(WIDTH, 0.5))
+    figure.text(0.5, 0.5, sentence, ha="center", va="center")
+    return figure, pd.DataFrame({"no such data": [sentence]})
+
+
+def ced(axes: Axes, errors: Mapping[str, np.ndarray], threshold: float = 0.10, ruler: str = "inter-ocular distance") -> None:
+    """Cumulative error curves: share of faces whose NME (a fraction of `ruler`) is at most x, and the area below in the legend."""
     for line, (label, values) in zip(LINES, errors.items(), strict=False):
         x, share = metrics.ced(values, threshold)
         name = f"{label} (AUC {metrics.auc(values, threshold):.3f})"
         axes.step(100 * x, 100 * share, where="post", **line(markevery=0.1, label=name))
-    axes.set(xlabel="NME [% of inter-ocular distance]", ylabel="faces [%]", xlim=(0, 100 * threshold), ylim=(0, 101))
+    axes.set(xlabel=f"NME [% of {ruler}]", ylabel="faces [%]", xlim=(0, 100 * threshold), ylim=(0, 101))
     axes.legend(loc="lower right")
+
+
+def flip_check(sample: Faces) -> Figure:
+    """The mean of some faces and its mirror image, renamed by their scheme's flip: they lie on each other where it is right.
+
+    Dots with numbers: the mean face; triangles: its mirror image; red: the pair that is farthest apart.
+    """
+    found = symmetry.mirror(sample.landmarks, sample.scheme)
+    (a, b), complaint = found.worst, found.complaint()
+    with style():
+        figure = Figure(figsize=(WIDTH / 2, WIDTH / 2))
+        axes = figure.subplots()
+        for i, (one, other) in enumerate(zip(found.mean, found.mirrored)):
+            bad = i in (a, b) and complaint
+            axes.plot(*zip(one, other), color=RED if bad else GREY, linewidth=2.5 if bad else 0.8, zorder=1)
+            axes.annotate(str(i), one, xytext=(3, 3), textcoords="offset points", fontsize=6, color=RED if bad else BLACK)
+        axes.plot(*found.mean.T, "o", color=BLACK, markersize=3, label="mean face")
+        axes.plot(*found.mirrored.T, "^", color=ORANGE, markersize=3, label="mirrored and renamed by flip")
+        word = "wrong flip" if found.wrong else "worst pair" if complaint else "flip is right, worst pair"
+        axes.set(aspect="equal", title=f"{word}: {a} and {b}, {100 * found.apart[a]:.0f} % of the face apart")
+        axes.invert_yaxis()
+        bare(axes)
+        figure.legend(loc="outside lower center", ncols=2)
+        settle(figure)
+    return figure
+
+
+BOXES = {  # kind of disturbance -> axis label, the box as it should be
+    "shift": ("box moved by [% of its side]", 0),
+    "scale": ("size of the box [%]", 100),
+    "rotation": ("box turned by [degrees]", 0),
+}
+
+
+def box_sensitivity(models: Model | Mapping[str, Model], sample: Faces, **options) -> tuple[Figure, pd.DataFrame]:
+    """NME against shift, scale and rotation of the face box, for one network or several by name; bands are 95 % intervals.
+
+    `options` go to `sensitivity.box_sensitivity`, which computes what is drawn.
+    """
+    named = models if isinstance(models, Mapping) else {"": models}
+    found = [sensitivity.box_sensitivity(model, sample, **options).assign(model=name) for name, model in named.items()]
+    frame = pd.concat(found, ignore_index=True)
+    kinds = list(frame["kind"].unique())
+    with style():
+        figure = Figure(figsize=(WIDTH, 2.3))
+        for axes, kind in zip(figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0], kinds):
+            label, right = BOXES[kind]
+            axes.axvline(right, color=GREY, linewidth=0.8, linestyle=":")
+            for line, name in zip(LINES, named):
+                part = frame[(frame["kind"] == kind) & (frame["model"] == name)]
+                axes.plot(part["amount"], 100 * part["nme"], **line(label=name))
+                axes.fill_between(
+                    part["amount"], 100 * part["low"], 100 * part["high"], color=line.colour, alpha=0.15, linewidth=0
+                )
+            axes.set(xlabel=label, title=kind)
+        figure.axes[0].set_ylabel(f"NME\n[% of {sample.scheme.ruler}]")
+        figure.axes[0].set_ylim(bottom=0)
+        if any(named):
+            figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(named))
+        settle(figure)
+    return figure, frame
 
 
 def learning_curves(axes: Axes, logs: Mapping[str, Sequence[pd.DataFrame]], part: str = "total") -> None:
@@ -230,49 +299,7 @@ def arrow_between(figure: Figure, one: Axes, other: Axes, text: str) -> None:
     figure.text((left.x1 + right.x0) / 2, (left.y0 + left.y1) / 2 + 0.02, text, ha="center", va="bottom", fontsize=8)
 
 
-Box = tuple[str, float, float, float, str]  # text, x and y of the middle, width, kind
-LOOKS = {
-    "data": {"facecolor": "white", "edgecolor": GREY, "linewidth": 0.7},
-    "frozen": {"facecolor": "#e9e9e9", "edgecolor": GREY, "linewidth": 1.0, "linestyle": "--"},
-    "trained": {"facecolor": "#cfe3f3", "edgecolor": BLUE, "linewidth": 1.8},
-    "loss": {"facecolor": "#fbe3cf", "edgecolor": RED, "linewidth": 1.0},
-}
-TALL = 0.72  # height of a box
-
-
-def diagram(axes: Axes, boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str, str, str]], fork: float, bus: float) -> None:
-    """Boxes of the kinds of LOOKS, and arrows (from, to, text, kind): "flow", "copy" (dashed), "same" (dotted, no head), "bus".
-
-    Arrows run along the axes, from right to left side or from bottom to top; those that change height turn at x = `fork`;
-    those of kind "bus" go round, up or down at x = `bus`, into the right side.
-    """
-    axes.set_axis_off()
-    for text, x, y, width, kind in boxes.values():
-        corner = (x - width / 2, y - TALL / 2)
-        axes.add_patch(FancyBboxPatch(corner, width, TALL, boxstyle="round,pad=0,rounding_size=0.12", **LOOKS[kind]))
-        note = f"\n{kind}" if kind in ("frozen", "trained") else ""
-        axes.text(x, y, text + note, ha="center", va="center", linespacing=1.25)
-    for start, end, text, kind in arrows:
-        way = _way(boxes[start], boxes[end], fork, bus if kind == "bus" else None)
-        look = {"linestyle": {"same": ":", "copy": "--"}.get(kind, "-"), "linewidth": 0.9, "color": BLACK, "joinstyle": "miter"}
-        head = {"arrowstyle": "-" if kind == "same" else "-|>", "mutation_scale": 8, "shrinkA": 0, "shrinkB": 0}
-        axes.add_patch(FancyArrowPatch(path=matplotlib.path.Path(way), **head, **look))
-        (x0, y0), (x1, y1) = way[0], way[-1]
-        side = {"ha": "left", "va": "center"} if x0 == x1 else {"ha": "center", "va": "bottom"}
-        axes.text((x0 + x1) / 2 + 0.1 * (x0 == x1), (y0 + y1) / 2 + 0.06 * (x0 != x1), text, fontsize=7.5, **side)
-
-
-def _way(start: Box, end: Box, fork: float, bus: float | None) -> list[tuple[float, float]]:
-    """The corners of an arrow between two boxes."""
-    (_, x0, y0, w0, _), (_, x1, y1, w1, _) = start, end
-    if bus is not None:
-        return [(x0 + w0 / 2, y0), (bus, y0), (bus, y1), (x1 + w1 / 2, y1)]
-    if x0 == x1:
-        return [(x0, y0 - TALL / 2), (x1, y1 + TALL / 2)]
-    return [(x0 + w0 / 2, y0), *([(fork, y0), (fork, y1)] if y0 != y1 else []), (x1 - w1 / 2, y1)]
-
-
-VERDICTS = {"reproduced": ("o", BLUE), "undecided": ("s", GREY), "not reproduced": ("X", RED)}
+VERDICTS = {"reproduced": ("o", BLUE), "undecided": ("s", GREY), "not reproduced": ("X", RED), "no such data": ("", GREY)}
 
 
 def claims(frame: pd.DataFrame, smoke: bool = False) -> Figure:

@@ -1,5 +1,6 @@
 """What several tests share: stores that vanish, tiny rendered faces, faces made by hand, other processes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -64,6 +65,45 @@ def by_hand() -> Callable:
         )
 
     return make
+
+
+FIVE = ((36, 39), (42, 45), (30,), (48,), (54,))  # of the 68: centres of the eyes, tip of the nose, corners of the mouth
+MANIFEST = """
+name: mydata
+title: My faces
+format: coco
+pictures: images
+annotations: {train: train.json, test: test.json}
+landmarks: 5
+index_base: 0
+flip: [[0, 1], [3, 4]]
+normaliser: [0, 1]
+regions: {eyes: [0, 1], nose: [2], mouth: [3, 4]}
+"""
+
+
+@pytest.fixture(scope="session")
+def own_data(tmp_path_factory: pytest.TempPathFactory, rendered_cache: Path) -> Path:
+    """The manifest of a made-up data set: 40 rendered faces with five landmarks in COCO JSON, 28 of them to learn from."""
+    import cv2
+
+    from fa_lib.data import load
+
+    root = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FA_CACHE", str(rendered_cache))
+        faces = load("synthetic/300w", "train", None, 64, 40)
+    points = np.stack([faces.truth[:, list(ids)].mean(1) for ids in FIVE], 1)
+    (root / "images").mkdir()
+    for split, part in {"train": range(28), "test": range(28, 40)}.items():
+        content = {"images": [{"id": i, "file_name": f"face {i}.png"} for i in part], "annotations": []}
+        for i in part:
+            cv2.imwrite(str(root / "images" / f"face {i}.png"), np.ascontiguousarray(faces.images[i][..., ::-1]))
+            keypoints = [value for x, y in points[i].tolist() for value in (x, y, 2)]
+            content["annotations"].append({"id": i, "image_id": i, "keypoints": keypoints})
+        (root / f"{split}.json").write_text(json.dumps(content))
+    (root / "mydata.yaml").write_text(MANIFEST)
+    return root / "mydata.yaml"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fa_lib import data, metrics, models, plots
+from fa_lib import data, diagram, metrics, models, plots
 from fa_lib.data import Faces, readers
 from fa_lib.geometry import Affine, apply_to_landmarks, warp_images
 from fa_lib.landmarks import SCHEMES
@@ -49,7 +49,7 @@ def by_region(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> dict
 
 def photographs_twice(study: Study) -> dict[str, float]:
     """As `by_region`, for real photographs: by region where they are at hand, else the overall value our manifest records."""
-    if study.source.root is not None:
+    if study.source.root is not None and study.has("twice"):
         pairs = study.twice
         return by_region(pairs.first_labels, pairs.second_labels, pairs.group)
     table = pd.read_csv(readers.MANIFESTS / "300w_twice.csv").query("ecc >= 0.995")  # below, it may be the next shot
@@ -116,6 +116,8 @@ def follow(study: Study, row: str, picture: np.ndarray) -> tuple[np.ndarray, dic
 @plots.drawn
 def figure2(study: Study) -> tuple[Figure, pd.DataFrame]:
     """ELT as a picture: a trained network's landmarks on a crop and on the turned crop, brought back and compared."""
+    if study.test.scheme != SCHEMES[68]:  # there are no rendered faces with such points
+        return plots.no_data("Figure 2 shows rendered faces, which have 68 points: no such data for these points")
     faces = rendered_test(study)
     (pictures, labels), lines = faces.crops(), []
     length = metrics.lengths(labels[:1])[0]
@@ -175,7 +177,7 @@ def figure3(study: Study) -> tuple[Figure, pd.DataFrame]:
     figure = Figure(figsize=(WIDTH, 3.75))
     axes = figure.subplots()
     axes.set(xlim=(0, 10), ylim=(-0.55, 5.95))
-    plots.diagram(axes, BOXES, ARROWS, fork=2.15, bus=9.65)
+    diagram.draw(axes, BOXES, ARROWS, fork=2.15, bus=9.65)
     total = "$loss_i = loss_i^{SD} + (i+1)\\,loss_i^{ELT} + (i+1)\\,loss_i^{SCT}$"
     axes.text(5, -0.3, f"{total}     (iteration 1: $f_{{i-1}} = f_0$)", ha="center", va="center", fontsize=8.5)
     boxes = [{"kind": k, "name": name, "text": t, "x": x, "y": y, "width": w} for name, (t, x, y, w, k) in BOXES.items()]
@@ -229,6 +231,8 @@ def _traces(study: Study, rows: dict[str, str]) -> tuple[np.ndarray, pd.DataFram
 @plots.drawn
 def figure4(study: Study) -> tuple[Figure, pd.DataFrame]:
     """Landmarks of one still second of video, without and with the method: where they are found, and how far they wander."""
+    if not study.has("video"):
+        return plots.no_data(f"Figure 4 shows video: no such data; {study.video.title}")
     rows = {"fan2-gt": "without", study.paper.last("fan2"): "with"}
     picture, tracks = _traces(study, rows)
     values = [np.mean([spread(study.video, t.predictions["video"]) for t in study.trained(row)], 0) for row in rows]
@@ -304,13 +308,14 @@ def figure5(study: Study) -> tuple[Figure, pd.DataFrame]:
     """Bias, std and NRMSE (x 1000) against the iteration for each choice of losses; intervals over faces and seeds."""
     figure = Figure(figsize=(WIDTH, 4.3))
     grid, frames = figure.subplots(2, 3), []
-    for panels, (network, split, place) in zip(grid, (("fan2", "video", "video"), ("resnet18", "test", "test faces"))):
+    clips = ("video", "video") if study.has("video") else ("test", "test faces")
+    for panels, (network, split, place) in zip(grid, (("fan2", *clips), ("resnet18", "test", "test faces"))):
         for axes, metric in zip(panels, ("bias", "std", "nrmse")):
             frame = by_iteration(study, metric, split, network, 1000)
             frames.append(frame)
             plots.against_iteration(axes, LINES, frame, "arm")
             axes.set_title({"nrmse": "NRMSE"}.get(metric, metric))
-        panels[0].set_ylabel(f"{NETWORKS[network]}, {place}\n[inter-ocular distance x 1000]")
+        panels[0].set_ylabel(f"{NETWORKS[network]}, {place}\n[{study.test.scheme.ruler} x 1000]")
     for axes in grid[1]:
         axes.set_xlabel("self-distillation iteration")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
