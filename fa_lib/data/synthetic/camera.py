@@ -74,8 +74,11 @@ def photograph(scene: np.ndarray, one: HeadParameters, rng: np.random.Generator)
     if look["vignette"] > 0:
         away = np.linspace(-1, 1, size, dtype=np.float32) ** 2
         scene *= (1 - 0.38 * look["vignette"] * (away[:, None] + away[None]))[..., None]
-    picture = np.sqrt(np.clip(_blurred(scene, blur, motion, angle), 0, 1)) * 255
-    picture = picture * (1.0 + 0.08 * (1 - picture / 255))
+    scene = np.clip(_blurred(scene, blur, motion, angle), 0, 4)
+    bright = np.maximum(scene - 0.45, 0)
+    scene += bright / (1 + 1.1 * bright) - bright  # cameras let highlights fade into white
+    picture = np.sqrt(scene) * 255
+    picture *= 1.08 - 0.08 / 255 * picture
     start = int(rng.integers(0, 1 << 19))
     need = size * size * 3
     noise = np.resize(_grain()[start : start + need], need).reshape(size, size, 3)

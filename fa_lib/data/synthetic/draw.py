@@ -163,6 +163,22 @@ def camera(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
     return np.concatenate([np.stack([blur, motion, rng.uniform(0, 180, n), noise, quality], -1), exposure], -1)
 
 
+def wild_expression(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Expressions (n, E) as people have in photographs, measured as MEAN was, with a share of strong ones."""
+    names = deform.EXPRESSION_NAMES
+    mean = {"smile": 0.45, "frown": 0.15, "pucker": 0.15, "jaw_open": 0.2, "lips_close": 0.6, "brow_furrow": 0.3}
+    spread = {"smile": 0.5, "frown": 0.45, "brow_furrow": 0.8, "brow_raise": 0.45, "mouth_side": 0.5, "jaw_open": 0.33}
+    e = rng.normal([mean.get(k, 0) for k in names], [spread.get(k, 0.35) for k in names], (n, len(names)))
+    column = {k: names.index(k) for k in names}
+    e[:, column["jaw_open"]] = np.clip(e[:, column["jaw_open"]], -0.1, 2.2)
+    shut = np.clip(1 - 1.6 * np.maximum(e[:, column["jaw_open"]], 0) + rng.normal(0, 0.25, n), -0.3, 1)
+    e[:, column["lips_close"]] = np.where(rng.random(n) < 0.6, np.clip(shut + 0.3, -0.3, 1), shut * rng.random(n))
+    lids = np.where(rng.random(n) < 0.06, rng.uniform(0.6, 1, n), np.clip(rng.normal(0.12, 0.15, n), -0.3, 0.8))
+    e[:, column["left_eye_close"]] = lids + rng.normal(0, 0.03, n)
+    e[:, column["right_eye_close"]] = np.where(rng.random(n) < 0.02, 0.9, lids + rng.normal(0, 0.03, n))
+    return np.where((rng.random(n) < 0.25)[:, None], expression(n, rng, True), e)
+
+
 def look(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
     """HeadParameters.look (n, L): second lights, brows, make-up and photographs as they are found, `wide` times as varied."""
 

@@ -161,9 +161,9 @@ def skin(one: HeadParameters, seen: Seen, iris: list[tuple], rest: np.ndarray) -
     colour = np.ascontiguousarray(colour.T)
     _paint_mouth(colour, seen, rest)
     _paint_eyes(colour, one, seen, iris)
-    if one.style[0, 2] == people.COVER:
+    if people.wears_cover(one):
         _paint_cover(colour, one, seen)
-    return np.clip(colour, 0, 1)
+    return np.clip(colour, 0, 4)
 
 
 def _mask(one: HeadParameters, place: np.ndarray) -> tuple[np.ndarray, np.random.Generator]:
@@ -179,7 +179,7 @@ def _mask(one: HeadParameters, place: np.ndarray) -> tuple[np.ndarray, np.random
 
 def covered(one: HeadParameters, place: np.ndarray) -> np.ndarray:
     """Which places (P, 2) of one head's skin a painted mask or scarf hides: (P,) bool."""
-    if one.style[0, 2] != people.COVER:
+    if not people.wears_cover(one):
         return np.zeros(len(place), bool)
     return _mask(one, place)[0][:, 0] > 0.5
 
@@ -275,4 +275,4 @@ def locks(
     colour = tint * light[:3] * np.clip(depth, 0.12, 1.6) * (0.35 if back else 1.0)
     if not back:
         colour += light[3] * np.clip(0.4 + 1.2 * strand, 0, 1) * (0.02 + 0.16 * tint)
-    return np.clip(colour.T, 0, 1).astype(np.float32), alpha[:, None].astype(np.float32)
+    return np.clip(colour.T, 0, 4).astype(np.float32), alpha[:, None].astype(np.float32)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from fa_lib.data.synthetic import draw
-from fa_lib.data.synthetic.draw import LOOK_NAMES
+from fa_lib.data.synthetic.draw import LOOK_NAMES, linear
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.errors import InputError
 
 BALD, BUZZ, SHORT, RECEDING, FRINGE, LONG, CURLY, TIED, PARTED, AFRO, SCARF = range(11)
 HAIR_STYLES = 11
 GLASSES, SUNGLASSES = 1, 2  # style[:, 1]
-HAND, COVER, CARD = 1, 2, 3  # style[:, 2], what is before the face
-GRADIENT, BLOBS, ROOM, CLUTTER = range(4)  # style[:, 3], the background
+HAND, COVER, CARD, MICROPHONE, PHONE, CUP, NEIGHBOUR, STRANDS = range(1, 9)  # style[:, 2], what is before the face
+MASK = 16  # added to style[:, 2]: a mask is worn as well
+GRADIENT, BLOBS, ROOM, CLUTTER, NATURE, SHELVES, SIGNS, CROWD = range(8)  # style[:, 3], the background
 DIFFICULTIES = ("common", "challenging", "clip", "wild", "profile")
 ATTRIBUTES = ("pose", "expression", "illumination", "makeup", "occlusion", "blur")  # as WFLW names its subsets
 
@@ -22,8 +23,8 @@ def _style(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
     hair = rng.choice(HAIR_STYLES, n, p=(0.06, 0.09, 0.17, 0.07, 0.11, 0.16, 0.09, 0.08, 0.11, 0.03, 0.03))
     glasses = np.where(rng.random(n) < 0.14, 1, 0)
     glasses = np.where(rng.random(n) < (0.10 if hard else 0.01), 2, glasses)
-    occluder = np.where(rng.random(n) < (0.35 if hard else 0.0), rng.integers(1, 4, n), 0)
-    return np.stack([hair, glasses, occluder, rng.integers(0, 4, n)], -1)
+    occluder = np.where(rng.random(n) < (0.35 if hard else 0.0), rng.integers(1, 9, n), 0)
+    return np.stack([hair, glasses, occluder, rng.integers(0, 8, n)], -1)
 
 
 def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> HeadParameters:
@@ -48,7 +49,8 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
         ], -1,
     )  # fmt: skip
     arrays = {
-        "identity": identity, "expression": draw.expression(n, rng, hard or wild), "pose": draw.pose(n, rng, difficulty),
+        "identity": identity, "pose": draw.pose(n, rng, difficulty),
+        "expression": draw.wild_expression(n, rng) if wild else draw.expression(n, rng, hard),
         "gaze": np.clip(rng.normal(0, (9, 5), (n, 2)), -24, 24), "distance": np.exp(rng.uniform(6.4, 7.5, n)),
         **draw.colours(n, rng), "detail": detail, 
         "light": draw.wild_light(n, rng) if wild else draw.light(n, rng, hard),
@@ -57,6 +59,18 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
     }  # fmt: skip
     seed = rng.integers(0, 2**31, n)
     return HeadParameters(**{k: v.astype(np.float32) for k, v in arrays.items()}, style=style.astype(np.int64), seed=seed)
+
+
+def masked(parameters: HeadParameters) -> HeadParameters:
+    """The same heads with a mask over mouth and nose, behind whatever else is before the face."""
+    style = parameters.style.copy()
+    style[:, 2] = style[:, 2] % MASK + MASK
+    return parameters.change(style=style)
+
+
+def wears_cover(one: HeadParameters) -> bool:
+    """Whether a mask or scarf is painted on the skin of one head."""
+    return bool(one.style[0, 2] == COVER or one.style[0, 2] >= MASK)
 
 
 def with_attribute(parameters: HeadParameters, name: str, rng: np.random.Generator) -> HeadParameters:
@@ -107,7 +121,7 @@ def _made_up(parameters: HeadParameters, rng: np.random.Generator) -> HeadParame
         ("eye_shadow", 0.5, 1), ("eye_liner", 0.5, 1), ("rouge", 0.4, 1), ("brow_density", 0.2, 1),
     ):  # fmt: skip
         look[:, LOOK_NAMES.index(key)] = rng.uniform(low, high, n)
-    return parameters.change(lips=draw.linear(lips), detail=detail, look=look)
+    return parameters.change(lips=linear(lips), detail=detail, look=look)
 
 
 def _occluded(parameters: HeadParameters, rng: np.random.Generator) -> HeadParameters:
@@ -115,7 +129,7 @@ def _occluded(parameters: HeadParameters, rng: np.random.Generator) -> HeadParam
     n, style = len(parameters), parameters.style.copy()
     shades = rng.random(n) < 0.2
     style[:, 1] = np.where(shades, SUNGLASSES, style[:, 1])
-    style[:, 2] = np.where(shades, style[:, 2], rng.integers(1, 4, n))
+    style[:, 2] = np.where(shades, style[:, 2], rng.integers(1, 9, n))
     return parameters.change(style=style)
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from fa_lib.data.synthetic import curves, hair, head, paint, people, raster, surface, texture
 from fa_lib.data.synthetic.camera import photograph
 from fa_lib.data.synthetic.head import HeadParameters
-from fa_lib.data.synthetic.scenery import background, put_in_front
+from fa_lib.data.synthetic.scenery import background
+from fa_lib.data.synthetic.things import put_in_front
 from fa_lib.errors import InputError
 
 
