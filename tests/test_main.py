@@ -19,10 +19,10 @@ FOLDERS = {"afw": ".jpg", "lfpw/trainset": ".png", "lfpw/testset": ".png"}
 @pytest.fixture
 def photographs(tmp_path: Path, rendered_cache: Path) -> Path:
     """A small folder in 300-W's layout, its photographs rendered faces."""
-    from fa_lib.data.synthetic.sets import make_300w
+    from fa_lib.data.synthetic.sets import make
 
     root = tmp_path / "300w"
-    drawn = make_300w("common", 6, 120)
+    drawn = make("300w", "common", 6, 120)
     for i, (picture, points) in enumerate(zip(drawn.images, drawn.landmarks, strict=True)):
         folder, suffix = list(FOLDERS.items())[i // 2]
         (root / folder).mkdir(parents=True, exist_ok=True)

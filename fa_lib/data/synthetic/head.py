@@ -104,7 +104,7 @@ def read(points: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 SOFT = 0.5  # mm: within this of the outline a part of the cheek counts as outline, so that the contour never jumps
-SLID = 14.0  # mm over the cheek from its frontal place: farther than this, a contour point is not the same skin any more
+SLID = 30.0  # mm over the cheek from its frontal place: farther than this, a contour point is not the same skin any more
 TURNED = -0.3  # cosine between view and skin below which a place shows its back
 
 

@@ -2,7 +2,7 @@
 ones.
 
 Face i of a set depends on the set's name, the split, the seed and i alone, so a shorter set is the beginning of a
-longer one.
+longer one, and any part of a set can be drawn alone.
 """
 
 from __future__ import annotations
@@ -12,23 +12,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fa_lib.data.synthetic import people
+from fa_lib.data.synthetic import head, people
+from fa_lib.data.synthetic.annotators import ANNOTATORS, annotate
 from fa_lib.data.synthetic.head import HeadParameters, join
 from fa_lib.data.synthetic.render import render
 from fa_lib.errors import InputError
 
-SPLITS = ("train", "common", "challenging", "full")
-COMMON, CHALLENGING = 554, 135  # faces of the two parts of 300-W's full test set
-HARD_SHARE = 0.15  # of the training split
-ANNOTATORS = 4
-# The points of a face that one annotator shifts together.
-STRANDS = tuple(
-    np.arange(a, b) for a, b in ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36), (36, 42), (42, 48), (48, 60), (60, 68))
-)
-# Standard deviations in per cent of the inter-ocular distance, chosen so that two annotations of one face differ as
-# they do in 300-W (photographs that were annotated twice: median 2.05 % over all points, 3.7 % on the jaw, 1.6 %
-# inside the face).
-ALONG_JAW, ACROSS_JAW, SHARED, SINGLE, HABIT = 2.5, 0.85, 0.48, 0.48, 0.46
+
+@dataclass(frozen=True)
+class Kind:
+    """What a set is made of."""
+
+    points: int  # landmarks a face
+    splits: dict[str, int]  # with as many faces as the real set has
+    labelled: bool = True
+    flags: bool = False  # says which points are hidden
+
+
+_300W = {"train": 3148, "common": 554, "challenging": 135, "full": 689}
+SETS = {
+    "300w": Kind(68, _300W),
+    "masked_300w": Kind(68, {split: count for split, count in _300W.items() if split != "train"}),
+    "wflw": Kind(98, {"train": 7500, "test": 2500}),
+    "cofw": Kind(29, {"train": 1345, "test": 507}, flags=True),
+    "aflw": Kind(19, {"train": 20000, "full": 4386}, flags=True),
+    "celeba": Kind(68, {"train": 162770, "valid": 19867, "test": 19962}, labelled=False),
+    "wild": Kind(68, {"train": 20000, "test": 1000}),
+}
+HARD_SHARE = 0.15  # challenging faces in the training split of 300-W and in the unlabelled pool
+# Shares of WFLW's test faces that have each attribute; they overlap.
+WFLW_SHARES = {
+    "pose": 326 / 2500, "expression": 314 / 2500, "illumination": 698 / 2500, "makeup": 206 / 2500,
+    "occlusion": 736 / 2500, "blur": 773 / 2500,
+}  # fmt: skip
+COFW_OCCLUDED = 0.8  # share of faces that get something in front, so that 23 % of all points are hidden, as in COFW
 
 
 @dataclass(frozen=True)
@@ -36,11 +53,14 @@ class RenderedSet:
     """N rendered faces. Landmarks are 0-based pixels of the pictures, order (x, y), pixel centres at integers."""
 
     images: np.ndarray  # (N, size, size, 3) uint8 RGB
-    landmarks: np.ndarray  # (N, 68, 2) float32, the annotation: noisy, as in real sets
-    truth: np.ndarray  # (N, 68, 2) float32, exact
-    second: np.ndarray  # (N, 68, 2) float32, another annotator's annotation of the same picture
+    landmarks: np.ndarray  # (N, K, 2) float32, the annotation: noisy, as in real sets; K = 0 for unlabelled sets
+    truth: np.ndarray  # (N, K, 2) float32, exact; 68 points for unlabelled sets
+    second: np.ndarray | None  # (N, K, 2) float32, another annotator's annotation of the same picture; None if unlabelled
+    visible: np.ndarray  # (N, K) bool, for truth
+    length: np.ndarray  # (N,) float32, side in pixels of the square as large as the box of the head's 68 points
     annotator: np.ndarray  # (N,) int, who made `landmarks`
-    subset: np.ndarray  # (N,) str, "common" or "challenging"
+    subset: np.ndarray  # (N,) str, the part it is reported under
+    attributes: np.ndarray  # (N,) str, overlapping subsets, joined by commas
     names: np.ndarray  # (N,) str
     group: np.ndarray  # (N,) str, the photograph a face belongs to
 
@@ -53,94 +73,105 @@ def face_rng(name: str, split: str, seed: int, index: int) -> np.random.Generato
     return np.random.default_rng([zlib.crc32(f"{name}/{split}".encode()), seed, index])
 
 
-def _smooth(n: int, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
-    """Random curves of unit spread over n points in a row, (*size, n): a shift, a stretch and a bend."""
-    at = np.linspace(-1, 1, n)
-    basis = np.stack([np.ones(n), 1.4 * at, 1.6 * (at * at - 1 / 3)]) * np.array([0.75, 0.55, 0.36])[:, None]
-    return rng.normal(size=(*size, 3)) @ basis
-
-
-def _tangents(points: np.ndarray) -> np.ndarray:
-    """Unit directions along each strand of points (N, 68, 2)."""
-    along = np.empty_like(points)
-    for strand in STRANDS:
-        along[:, strand] = np.gradient(points[:, strand], axis=1)
-    return along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
-
-
-def _habit(annotator: int) -> np.ndarray:
-    """What one annotator always does: (68, 2) offsets along and across the strands, per cent."""
-    rng = np.random.default_rng([1968, annotator])
-    shift = np.empty((68, 2))
-    for strand in STRANDS:
-        spread = np.array([1.6, 0.75]) if len(strand) == 17 else np.array([HABIT, HABIT])
-        shift[strand] = (_smooth(len(strand), rng, (2,)) * spread[:, None]).T
-    return shift
-
-
-def annotate(
-    truth: np.ndarray, turned: HeadParameters | np.ndarray, annotator: int | np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """What an annotator marks on faces whose exact landmarks are known.
-
-    An annotator has habits, the same on every face, and slips, new on every face; both run along the contour rather
-    than across it, and are larger where the head is turned away.
-
-    Args: truth (N, 68, 2) pixels; turned: the faces' parameters or their yaw (N,) in degrees; annotator (N,) or one
-    number.
-    Returns: (N, 68, 2) float32 pixels.
-    """
-    points = np.asarray(truth, float)
-    n = len(points)
-    yaw = turned.pose[:, 0] if isinstance(turned, HeadParameters) else np.asarray(turned)
-    offset = np.stack([_habit(int(a)) for a in np.broadcast_to(annotator, n)])
-    for strand in STRANDS:
-        jaw = len(strand) == 17
-        spread = np.array([ALONG_JAW, ACROSS_JAW]) if jaw else np.array([SHARED, SHARED])
-        offset[:, strand] += np.swapaxes(_smooth(len(strand), rng, (n, 2)) * spread[:, None], 1, 2)
-        offset[:, strand] += rng.normal(size=(n, len(strand), 2)) * SINGLE
-    care = np.exp(rng.normal(0, 0.28, n)) * (1 + 0.4 * np.abs(yaw) / 60)
-    along = _tangents(points)
-    across = np.stack([-along[..., 1], along[..., 0]], -1)
-    length = np.linalg.norm(points[:, 45] - points[:, 36], axis=-1) / np.maximum(np.cos(np.radians(yaw)), 0.5)
-    step = (offset / 100) * (care * length)[:, None, None]
-    return (points + step[..., :1] * along + step[..., 1:] * across).astype(np.float32)
-
-
-def _plan(split: str, count: int, seed: int) -> list[tuple[str, int, str]]:
-    """For each face: the split it is drawn for, its number there, and its subset."""
-    if split == "train":
-        hard = [face_rng("300w", "mix", seed, i).random() < HARD_SHARE for i in range(count)]
-        return [("train", i, "challenging" if h else "common") for i, h in enumerate(hard)]
-    if split != "full":
-        return [(split, i, split) for i in range(count)]
-    common = round(count * COMMON / (COMMON + CHALLENGING))
-    return [("common", i, "common") for i in range(common)] + [("challenging", i, "challenging") for i in range(count - common)]
-
-
-def make_300w(split: str, count: int, size: int, seed: int = 0, expand: float = 1.925, part: slice = slice(None)) -> RenderedSet:
-    """An imitation of 300-W. `full` is `common` followed by `challenging`, 554 to 135; `train` mixes in 15 %
-    challenging faces.
-
-    Args: split, one of SPLITS; count of faces; size of the pictures in pixels; expand: side of the picture over the
-    larger
-        side of the landmarks' box; part: draw only these of the `count` faces.
-    Raises: InputError for an unknown split or a count below 1.
-    """
-    if split not in SPLITS:
-        raise InputError(f"split is {split!r}; the rendered 300-W has {', '.join(SPLITS)}")
+def check(name: str, split: str, count: int) -> Kind:
+    """The kind of a set; InputError for a set or split that does not exist, or a count below 1."""
+    if name not in SETS:
+        raise InputError(f"rendered set {name!r} does not exist; there are {', '.join(SETS)}")
+    if split not in SETS[name].splits:
+        raise InputError(f"split is {split!r}; the rendered {name} has {', '.join(SETS[name].splits)}")
     if count < 1:
         raise InputError(f"count is {count}; ask for at least 1 face")
-    plan = _plan(split, count, seed)[part]
-    rngs = [face_rng("300w", part, seed, i) for part, i, _ in plan]
-    heads = join([people.sample(1, rng, difficulty=s) for rng, (_, _, s) in zip(rngs, plan, strict=True)])
-    images, truth, _ = render(heads, size, expand=expand)
+    return SETS[name]
+
+
+def _drawn_as(name: str, split: str, count: int, seed: int, index: int) -> tuple[str, int, str]:
+    """For face `index`: the split it is drawn for, its number there, and its subset."""
+    if not name.endswith("300w"):
+        return split, index, split
+    if split == "train":
+        hard = face_rng("300w", "mix", seed, index).random() < HARD_SHARE
+        return split, index, "challenging" if hard else "common"
+    if split == "full":
+        common = round(count * _300W["common"] / _300W["full"])
+        split, index = ("common", index) if index < common else ("challenging", index - common)
+    return split, index, split
+
+
+def _person(name: str, subset: str, rng: np.random.Generator) -> tuple[HeadParameters, str]:
+    """One head as a set shows it, and its attributes."""
+    if name in ("300w", "masked_300w"):
+        return people.sample(1, rng, difficulty=subset), ""
+    if name == "wflw":
+        chosen = [attribute for attribute, share in WFLW_SHARES.items() if rng.random() < share]
+        one = people.sample(1, rng)
+        for attribute in chosen:
+            one = people.with_attribute(one, attribute, rng)
+        return one, ",".join(chosen)
+    if name == "cofw":
+        hidden = rng.random() < COFW_OCCLUDED
+        one = people.sample(1, rng, difficulty="challenging")
+        return (people.with_attribute(one, "occlusion", rng) if hidden else one), ""
+    if name == "celeba":
+        return people.sample(1, rng, difficulty="challenging" if rng.random() < HARD_SHARE else "common"), ""
+    return people.sample(1, rng, difficulty={"aflw": "profile", "wild": "wild"}[name]), ""
+
+
+def make(
+    name: str, split: str, count: int, size: int, seed: int = 0, expand: float = 1.925, part: slice = slice(None)
+) -> RenderedSet:
+    """Draw faces of an imitated set.
+
+    `300w`: `full` is `common` followed by `challenging`, 554 to 135; `train` mixes in 15 % challenging faces.
+    `masked_300w`: the same faces, annotated alike, with a mask over mouth and nose. `wflw`: every attribute with its
+    share of the official test set, drawn independently. `cofw`: things in front, and flags that say what they hide.
+    `aflw`: yaw up to 90 degrees; attribute "frontal" where all points can be seen. `celeba`: unlabelled. `wild`: the
+    widest variety, to train on.
+
+    Args: name, one of SETS; split, one of its splits; count of faces; size of the pictures in pixels; expand: side of
+        the picture over the larger side of the landmarks' box; part: draw only these of the `count` faces.
+    Raises: InputError for an unknown set or split or a count below 1.
+    """
+    kind = check(name, split, count)
+    numbers = range(count)[part]
+    plan = [_drawn_as(name, split, count, seed, i) for i in numbers]
+    drawn = "300w" if name == "masked_300w" else name
+    rngs = [face_rng(drawn, s, seed, i) for s, i, _ in plan]
+    persons = [_person(name, subset, rng) for rng, (_, _, subset) in zip(rngs, plan, strict=True)]
+    heads = join([person for person, _ in persons])
+    if name == "masked_300w":
+        heads = people.masked(heads)
+    images, truth, visible = render(heads, size, expand=expand, points=kind.points)
+    annotator, landmarks, second = _annotations(heads, truth, rngs, kind.labelled)
+    attributes = [text for _, text in persons]
+    if name == "aflw":
+        attributes = ["frontal" if every else "" for every in visible.all(1)]
+    names = np.array([f"{name}_{s}_s{seed}_{i:05d}" for s, i, _ in plan])
+    subset = np.array([s for _, _, s in plan])
+    length = _box_sides(heads, truth, size / expand)
+    return RenderedSet(
+        images, landmarks, truth, second, visible, length, annotator, subset, np.array(attributes), names, names.copy()
+    )
+
+
+def _annotations(
+    heads: HeadParameters, truth: np.ndarray, rngs: list[np.random.Generator], labelled: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Who annotated each face, that annotation, and somebody else's."""
     annotator = np.array([int(rng.integers(0, ANNOTATORS)) for rng in rngs])
+    if not labelled:
+        return annotator, np.zeros((len(heads), 0, 2), np.float32), None
     other = np.array([int((a + rng.integers(1, ANNOTATORS)) % ANNOTATORS) for a, rng in zip(annotator, rngs, strict=True)])
     first, second = (
         np.concatenate([annotate(truth[i : i + 1], heads[i : i + 1], who[i], rng) for i, rng in enumerate(rngs)])
         for who in (annotator, other)
     )
-    names = np.array([f"300w_{part}_s{seed}_{i:05d}" for part, i, _ in plan])
-    subset = np.array([s for _, _, s in plan])
-    return RenderedSet(images, first, truth, second, annotator, subset, names, names.copy())
+    return annotator, first, second
+
+
+def _box_sides(heads: HeadParameters, truth: np.ndarray, side: float) -> np.ndarray:
+    """sqrt(w * h) of the tight box of all 68 points, in pixels; `side` is the larger side of the box of truth (N, K, 2)."""
+    if truth.shape[1] == 68:
+        return np.sqrt(np.ptp(truth, axis=1).prod(-1))
+    flat = head.project(head.turn(head.rest_surface(heads), heads.pose), heads.distance)
+    scale = side / np.ptp(head.landmarks(flat, truth.shape[1]), axis=1).max(-1)
+    return (np.sqrt(np.ptp(head.landmarks(flat), axis=1).prod(-1)) * scale).astype(np.float32)
