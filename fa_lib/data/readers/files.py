@@ -4,6 +4,7 @@ Points come out 0-based, in (x, y) order, in pixels of the photograph; pictures 
 that names the file.
 """
 
+import os
 import re
 import struct
 from collections.abc import Callable
@@ -177,7 +178,8 @@ def inside(root: Path, relative: str) -> Path:
     if parts[0] == "" or ".." in parts or parts[0][1:2] == ":":
         raise InputError(f"{relative!r}: a list of pictures names a path outside {root}; paths must lie below it, without '..'")
     path = root.joinpath(*parts)
-    if not path.resolve().is_relative_to(root.resolve()):
+    steps = [os.path.join(root, *parts[:depth]) for depth in range(1, len(parts) + 1)]
+    if any(map(os.path.islink, steps)) and not path.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{path}: is a link that leads out of {root}; copy what it points to into the folder")
     return path
 

@@ -65,7 +65,7 @@ def parse_line(line: str, source: str) -> tuple[np.ndarray, str]:
             f"{source} has {len(fields)} fields, but 207 are expected: 98 x and y, a box, six attributes and the picture's name"
         )
     values = _floats(fields[:206], source)
-    if not np.isin(values[200:], (0, 1)).all():
+    if not all(flag in ("0", "1") for flag in fields[200:206]):
         raise InputError(f"{source}: the attributes are {' '.join(fields[200:206])}, but each must be 0 or 1")
     if Path(fields[206]).suffix.lower() not in files.PICTURES:
         raise InputError(f"{source} ends in {fields[206]!r}, but the name of a picture is expected: the list is cut off")
@@ -105,26 +105,30 @@ def subset_keys(root: str | Path, attribute: str) -> set[tuple[float, str]] | No
 
 def inspect(root: Path, manifest: Manifest) -> Inspection:
     """Compares the lists and pictures below `root` with the manifest, and the subset files with the attributes of the list."""
-    parts, faults, notes = [], [], []
-    lists: dict[str, list[Sample]] = {}
+    parts, faults = [], []
+    lists: dict[str, list[Sample]] = {"train": [], "test": []}
+    pictures: dict[Path, bool] = {}
     for split in SPLITS:
-        faults += files.faults_of(lambda split=split: lists.update({split: listed(root, split)}))
-        faces = lists.get(split, [])
-        missing = {sample.path: sample.group for sample in faces if not sample.path.is_file()}
+        try:
+            lists[split] = faces = listed(root, split)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        for path in dict.fromkeys(sample.path for sample in faces if sample.path not in pictures):
+            pictures[path] = path.is_file()
+            faults += files.faults_of(files.check_picture, path) if pictures[path] else []
+        missing = dict.fromkeys(sample.group for sample in faces if not pictures[sample.path])
         expected = manifest.splits[split].expected or len(faces)
-        present = sum(sample.path not in missing for sample in faces)
-        parts.append(Part(split, present, expected, tuple(missing.values())))
-        for path in dict.fromkeys(sample.path for sample in faces if sample.path not in missing):
-            faults += files.faults_of(files.check_picture, path)
-        if faces and len(faces) != expected:
+        parts.append(Part(split, sum(pictures[sample.path] for sample in faces), expected, tuple(missing)))
+        if len(faces) != expected:
             faults.append(f"the list of split {split} has {len(faces):,} faces, but the official one has {expected:,}")
     for attribute, expected in manifest.subsets.items():
-        holders = [sample for sample in lists.get("test", []) if attribute in sample.attributes]
-        parts.append(Part(f"test: {attribute}", sum(sample.path.is_file() for sample in holders), expected))
+        holders = [sample for sample in lists["test"] if attribute in sample.attributes]
+        parts.append(Part(f"test: {attribute}", sum(pictures[sample.path] for sample in holders), expected))
         faults += files.faults_of(partial(_compare_subset, root, attribute, holders))
     if faults and not any(part.present for part in parts):
         raise InputError(faults[0])
-    return Inspection(tuple(parts), tuple(faults), tuple(notes))
+    return Inspection(tuple(parts), tuple(faults))
 
 
 def _compare_subset(root: Path, attribute: str, holders: list[Sample]) -> None:
