@@ -29,12 +29,13 @@ HAIR = (
 IRIS = ((60, 36, 20), (92, 60, 32), (110, 92, 50), (84, 112, 84), (86, 120, 150), (120, 134, 144))
 
 
+BEARDS = ("full", "moustache", "goatee", "whiskers", "stubble")
 # Columns of HeadParameters.look; 0 everywhere is a plain photograph of a plain face.
 LOOK_NAMES = (
     "rim_azimuth", "rim_elevation", "rim_red", "rim_green", "rim_blue",  # a second light: degrees, linear RGB
     "shadow",  # how dark the shadows are that brow, nose and chin cast, 0..1
     "wrinkles", "eye_bags",  # 0..1
-    "brow_width", "brow_density", "beard_shape",  # -1..1, -1..1, number of a shape (draw.BEARDS)
+    "brow_width", "brow_density", "beard_shape",  # -1..1, -1..1, number in BEARDS
     "eye_shadow", "eye_liner", "rouge",  # make-up, 0..1
     "contrast", "saturation", "grey", "vignette",  # development of the photograph: -1..1, -1..1, 0 or 1, 0..1
     "surround",  # log of how much brighter the background is
@@ -191,7 +192,8 @@ def look(n: int, rng: np.random.Generator, wide: float) -> np.ndarray:
         "rim_azimuth": rng.choice((-1, 1), n) * rng.uniform(75, 165, n), "rim_elevation": rng.normal(20, 20, n),
         "rim_red": rim[:, 0], "rim_green": rim[:, 1], "rim_blue": rim[:, 2], "shadow": rng.uniform(0.2, 1, n),
         "wrinkles": rng.random(n) ** 2, "eye_bags": rng.random(n) ** 2,
-        "brow_width": rng.normal(0, 0.45, n), "brow_density": rng.normal(0, 0.45, n), "beard_shape": rng.integers(0, 5, n),
+        "brow_width": rng.normal(0, 0.45, n), "brow_density": rng.normal(0, 0.45, n),
+        "beard_shape": rng.integers(0, len(BEARDS), n),
         "eye_shadow": painted * rng.random(n), "eye_liner": painted * rng.random(n), "rouge": painted * rng.random(n),
         "contrast": np.clip(rng.normal(0.25, 0.25 * wide, n), -0.6, 0.9),
         "saturation": np.clip(rng.normal(0.05, 0.16 * wide, n), -0.6, 0.7),

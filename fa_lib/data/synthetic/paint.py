@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fa_lib.data.synthetic import curves, draw, head, people, surface, texture
+from fa_lib.data.synthetic import cloth, curves, deform, draw, head, people, surface, texture
 from fa_lib.data.synthetic.hair import Style
 from fa_lib.data.synthetic.head import HeadParameters
 
@@ -132,23 +132,24 @@ def _blend(colour: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarr
 def skin(one: HeadParameters, seen: Seen, iris: list[tuple], rest: np.ndarray) -> np.ndarray:
     """Linear colour (P, 3) of head, neck and clothes."""
     # Colours stand as rows (3, P) here: numpy is much faster along long axes.
-    tone, lip, hairs, wear = (getattr(one, n)[0][:, None] for n in ("skin", "lips", "hair", "cloth"))
-    freckles, blush, beard, age, shine, _ = one.detail[0]
-    blotch, pore, strand = (seen.grain[:, i].astype(np.float32) / 128 - 1 for i in (0, 1, 2))
-    colour = tone * (1 + 0.10 * blotch + (0.07 + 0.05 * age) * pore)
+    look = dict(zip(draw.LOOK_NAMES, one.look[0].tolist(), strict=True))
+    freckles, blush, _, age, shine, _ = one.detail[0]
+    grain = np.ascontiguousarray(seen.grain[:, :3].T).astype(np.float32) / 128 - 1
+    blotch, pore, strand = grain
+    colour = one.skin[0][:, None] * (1 + 0.10 * blotch + (0.07 + 0.05 * age) * pore)
     if freckles > 0:
         colour *= 1 - np.clip((pore - 0.42) * 1.6, 0, 1) * freckles * np.float32([[0.35], [0.5], [0.6]])
-    red = seen.layer("red") * (0.15 + 0.45 * blush)
+    red = seen.layer("red") * (0.15 + 0.45 * blush + 0.9 * look["rouge"])
     colour *= 1 + red * np.float32([[0.10], [-0.28], [-0.24]])
     lips = seen.layer("lips")
-    colour = _blend(colour, lip * (1 + 0.10 * pore), 0.9 * lips)
-    hairy = np.clip(seen.layer("brow") * (1.15 + 0.8 * strand), 0, 1) * 0.88
-    if beard > 0:
-        rough = np.clip(seen.layer("beard") * (0.25 + 1.1 * beard) * (0.85 + 0.9 * strand + 0.3 * pore), 0, 0.35 + 0.6 * beard)
-        hairy = np.maximum(hairy, rough)
-    colour = _blend(colour, hairs * 0.8 * (1 + 0.5 * strand), hairy)
-    shade = seen.layer("shade") * (1 - 0.45 * (0.15 + age) * seen.layer("fold"))
-    colour = _blend(colour, np.float32([[0.004], [0.003], [0.003]]), seen.layer("lash") * 0.85)
+    colour = _blend(colour, one.lips[0][:, None] * (1 + 0.10 * pore), 0.9 * lips)
+    _paint_orbits(colour, one, seen, look)
+    hairy = _hairy(one, seen, strand, pore, look)
+    colour = _blend(colour, one.hair[0][:, None] * 0.8 * (1 + 0.5 * strand), hairy)
+    deep = min(0.45 * (0.15 + age) + 0.35 * look["wrinkles"] + 0.15 * max(_smile(one), 0), 0.8)
+    shade = seen.layer("shade") * (1 - deep * seen.layer("fold"))
+    lash = np.clip(seen.layer("lash") * (0.85 + 0.9 * look["eye_liner"]), 0, 0.97)
+    colour = _blend(colour, np.float32([[0.004], [0.003], [0.003]]), lash)
     light, sparkle = np.ascontiguousarray(seen.light[:, :3].T), seen.light[:, 3]
     # Shadows in folds keep some warmth, as light shines through skin.
     colour *= light
@@ -156,14 +157,51 @@ def skin(one: HeadParameters, seen: Seen, iris: list[tuple], rest: np.ndarray) -
     colour[0] *= 1.22 - 0.22 * shade
     polish = sparkle * (0.03 + 0.10 * shine) * (1 - hairy) * (shade - 0.3) * (1 + 1.3 * lips) * (1 + 0.5 * pore)
     colour += np.clip(polish, 0, 1)
-    cloth = seen.layer("cloth")
-    colour = _blend(colour, wear * light * (1 + 0.12 * strand), cloth)
+    unit = 1 / (6.2 * min(np.linalg.norm(to_iris[1]) for _, to_iris in iris))
+    cloth.wear(colour, one, seen.place, seen.xy, unit, grain, light)
     colour = np.ascontiguousarray(colour.T)
     _paint_mouth(colour, seen, rest)
     _paint_eyes(colour, one, seen, iris)
     if people.wears_cover(one):
         _paint_cover(colour, one, seen)
     return np.clip(colour, 0, 4)
+
+
+def _smile(one: HeadParameters) -> float:
+    return float(one.expression[0, deform.EXPRESSION_NAMES.index("smile")])
+
+
+def _hairy(one: HeadParameters, seen: Seen, strand: np.ndarray, pore: np.ndarray, look: dict[str, float]) -> np.ndarray:
+    """How much of the skin (P,) brows and beard hide."""
+    brow = seen.layer("brow")
+    brow = np.clip((brow - 0.42 + 0.22 * look["brow_width"]) * 2.6 + 0.3, 0, 1) * (1.0 + 0.8 * strand)
+    hairy = np.clip(brow, 0, 1) * np.clip(0.78 + 0.25 * look["brow_density"], 0.2, 0.97)
+    beard = one.detail[0, 2]
+    if beard <= 0:
+        return hairy
+    away, row = np.abs(seen.place[:, 0] - surface.column_of(0.0)), seen.place[:, 1]
+    shape = draw.BEARDS[int(look["beard_shape"]) % len(draw.BEARDS)]
+    area = seen.layer("beard")
+    if shape == "moustache":
+        area = area * np.clip((surface.row_of(66.0) - row) * 1.5, 0, 1)
+    elif shape == "goatee":
+        area = area * np.clip((10.0 - away) / 2, 0, 1)
+    elif shape == "whiskers":
+        area = area * np.clip((away - 6.0) / 2, 0, 1)
+    most = 0.45 if shape == "stubble" else 0.35 + 0.6 * beard
+    rough = np.clip(area * (0.25 + 1.1 * beard) * (0.85 + 0.9 * strand + 0.3 * pore), 0, most)
+    return np.maximum(hairy, rough)
+
+
+def _paint_orbits(colour: np.ndarray, one: HeadParameters, seen: Seen, look: dict[str, float]) -> None:
+    """Shadowed bags below the eyes and paint on the lids above them, in place, on colours (3, P)."""
+    where = np.flatnonzero(seen.masks[2][:, 3] > 8)
+    if len(where) == 0 or look["eye_bags"] + look["eye_shadow"] <= 0:
+        return
+    around, upper = seen.layer("orbit", where), seen.place[where, 1] < surface.row_of(-1.0)
+    colour[:, where] *= 1 - (0.32 * look["eye_bags"]) * around * ~upper * np.float32([[0.8], [1.1], [1.0]])
+    tint = np.random.default_rng([int(one.seed[0]), 9]).uniform(0.01, 0.35, (3, 1)).astype(np.float32)
+    colour[:, where] = _blend(colour[:, where], tint, 0.9 * look["eye_shadow"] * around * upper)
 
 
 def _mask(one: HeadParameters, place: np.ndarray) -> tuple[np.ndarray, np.random.Generator]:

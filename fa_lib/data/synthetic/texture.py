@@ -10,7 +10,7 @@ import numpy as np
 from fa_lib.data.synthetic import curves, surface
 
 FINEST = 8  # texels per grid cell
-LAYERS = ("lips", "eye", "mouth", "brow", "shade", "red", "lash", "beard", "cloth", "fold", "lid_shadow")
+LAYERS = ("lips", "eye", "mouth", "brow", "shade", "red", "lash", "beard", "cloth", "fold", "lid_shadow", "orbit")
 
 
 def _texel_shape(k: int) -> tuple[int, int]:
@@ -57,9 +57,9 @@ def _brows(k: int) -> np.ndarray:
         line = curves.frontal_curves()[name]
         s = np.linspace(0, 1, len(line)) if name == "left_brow" else np.linspace(1, 0, len(line))  # 1 = inner end
         half = np.interp(s, (0, 0.35, 0.8, 1), (0.9, 2.6, 3.5, 3.0))[:, None] * [0, 1]
-        band = np.concatenate([line - 0.8 * half, (line + 1.2 * half)[::-1]])
+        band = np.concatenate([line - 0.1 * half, (line + 1.9 * half)[::-1]])
         total += _polygon(k, surface.locate(band))
-    return cv2.GaussianBlur(total, (0, 0), 2.6 * k / FINEST)
+    return cv2.GaussianBlur(total, (0, 0), 4.0 * k / FINEST)  # its soft edge makes wide and narrow brows
 
 
 def _shade(k: int, x: np.ndarray, y: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -101,6 +101,17 @@ def _ear_hollows(k: int) -> np.ndarray:
     return np.maximum(np.maximum(bowl, rim), back).astype(np.float32)
 
 
+def _orbits(k: int) -> np.ndarray:
+    """The lids above the eyes up to the brows' lower edge, and the bags below the eyes."""
+    total = np.zeros(_texel_shape(k), np.float32)
+    for side in ("left", "right"):
+        upper, lower = (curves.frontal_curves()[f"{side}_{part}_lid"] for part in ("upper", "lower"))
+        s = np.sin(np.linspace(0, np.pi, len(upper)))[:, None] * [0, 1]
+        total += _polygon(k, surface.locate(np.concatenate([upper - [0, 1], (upper - [0, 1] - 6.5 * s)[::-1]])))
+        total += _polygon(k, surface.locate(np.concatenate([lower + [0, 2.5], (lower + [0, 2.5] + 6.5 * s)[::-1]])))
+    return cv2.GaussianBlur(total, (0, 0), 5.0 * k / FINEST)
+
+
 def _beard(x: np.ndarray, y: np.ndarray, row: np.ndarray, lips: np.ndarray) -> np.ndarray:
     ax = np.abs(x)
     jaw = np.clip((y - np.interp(ax, (0, 22, 40, 58, 72), (84, 76, 68, 46, 12))) / 7, 0, 1)
@@ -138,7 +149,7 @@ def layers(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     lid = sum(_stroke(k, line[f"{s}_upper_lid"] + [0, 0.6], 3.0, 4) for s in ("left", "right"))
     every = (
         lips, eye, mouth, _brows(k), _shade(k, x, y, row), red, lash, _beard(x, y, row, lips),
-        cloth, fold, lid,
+        cloth, fold, lid, _orbits(k),
     )  # fmt: skip
     stack = np.stack([np.clip(v, 0, 1) for v in every], -1)
     stack = np.round(stack * 255).astype(np.uint8)
