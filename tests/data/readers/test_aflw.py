@@ -107,7 +107,7 @@ def test_ra_counts_from_one(root: Path):
 
 
 def test_frontal_is_the_test_faces_with_all_points_visible(root: Path):
-    """Not those that lie inside their box as well: no point of these faces does, so that rule would leave none."""
+    """Not those that lie inside their box as well: the first point of these faces never does, so that rule would leave none."""
     frontal, full = aflw.listed(root, "frontal"), aflw.listed(root, "full")
     assert len(frontal) == 24 and all(sample.visible.all() for sample in frontal)
     assert [s.name for s in full if "frontal" in s.attributes] == [s.name for s in frontal]
