@@ -7,6 +7,8 @@ from typing import NoReturn
 
 from fa_lib.errors import InputError, suggest
 
+DATA_HELP = "'synthetic' (default), the folder of 300-W, or a .yaml that describes faces of your own"
+
 
 class _Parser(argparse.ArgumentParser):
     """argparse that says what is wrong in one sentence, as all of `fa` does."""
@@ -44,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("train", help="train one run (needs no Jupyter)", allow_abbrev=False)
     add.add_argument("run", metavar="RUN", help="paper/row/dataset/profile/seed, as `fa runs list` prints it")
-    add.add_argument("--data", default="synthetic", help="folder of 300-W for real photographs")
+    add.add_argument("--data", default="synthetic", help=DATA_HELP)
     add.set_defaults(action=_train)
 
     add = commands.add_parser("runs", help="what is in the store", allow_abbrev=False)
@@ -52,18 +54,23 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("run", nargs="?", help="for show: a run's name")
     add.set_defaults(action=_runs)
 
-    add = commands.add_parser("data", help="data sets: list, show, verify a folder, prepare crops", allow_abbrev=False)
-    add.add_argument("what", choices=["list", "show", "verify", "prepare"])
-    add.add_argument("name", nargs="?", help="a data set's name")
-    add.add_argument("--root", help="its folder (default: $FA_DATA/NAME)")
+    add = commands.add_parser("data", help="data sets: list, show, fetch, verify, prepare crops", allow_abbrev=False)
+    add.add_argument("what", choices=["list", "show", "fetch", "verify", "prepare"])
+    add.add_argument("name", nargs="?", help="a data set's name, or the .yaml that describes your own")
+    add.add_argument("--root", help="its folder (default: $FA_DATA/NAME); for list the one that holds all (default: $FA_DATA)")
+    add.add_argument("--mirror", action="store_true", help="fetch: from the copies that others keep")
+    add.add_argument("--all-names", action="store_true", help="verify: print every name, not the first ten")
+    add.add_argument("--checksums", action="store_true", help="verify: compare what pictures hold with the sums that are known")
+    add.add_argument("--split", action="append", help="prepare: one split, may be given again (default: all)")
     add.add_argument("--size", type=_positive, default=256, help="prepare: crop side in pixels (default 256)")
+    add.add_argument("--skip-bad", action="store_true", help="prepare: name and leave out pictures that cannot be read")
     add.set_defaults(action=_data)
     return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="quick", help="smoke, quick (default), desk, full or paper")
-    parser.add_argument("--data", default="synthetic", help="'synthetic' (default) or the folder of 300-W")
+    parser.add_argument("--data", default="synthetic", help=DATA_HELP)
 
 
 def _positive(text: str) -> int:
@@ -73,12 +80,18 @@ def _positive(text: str) -> int:
 
 
 def _root(data: str) -> str | None:
-    """The folder that --data names, None for rendered faces; refused where it is not there."""
+    """The folder or manifest that --data names, None for rendered faces; refused where it is not there."""
     if data == "synthetic":
         return None
-    if not os.path.isdir(data):
+    if data.endswith((".yaml", ".yml")):
+        if not os.path.isfile(data):
+            raise InputError(
+                f"--data {data}: there is no such file; copy data_manifests/template.yaml and describe your faces in it"
+            )
+    elif not os.path.isdir(data):
         raise InputError(
-            f"--data {data}: there is no such folder; give the folder that holds afw/, helen/, lfpw/, or 'synthetic'"
+            f"--data {data}: there is no such folder; give the folder that holds afw/, helen/, lfpw/, a .yaml that describes "
+            "faces of your own, or 'synthetic'"
         )
     return data
 
@@ -131,31 +144,9 @@ def _runs(arguments: argparse.Namespace) -> None:
 
 
 def _data(arguments: argparse.Namespace) -> None:
-    from fa_lib.data import manifests
+    from fa_lib.data import commands
 
-    root = arguments.root
-    if root is None and arguments.name and (base := os.environ.get("FA_DATA")):
-        root = os.path.join(base, arguments.name)
-    if arguments.what == "list":
-        for name in manifests.names():
-            manifest = manifests.load(name)
-            print(f"{name:18} {manifest.get:10} {manifest.title}")
-        return
-    if not arguments.name:
-        raise InputError(f"fa data {arguments.what} needs a data set: {', '.join(manifests.names())}")
-    if arguments.what == "show":
-        print(manifests.load(arguments.name).text())
-    elif arguments.what == "verify":
-        report = manifests.verify(arguments.name, root)
-        print(report.text())
-        if report.state == "wrong":
-            raise InputError(f"{arguments.name} in {root} is not usable as it is: see above")
-    else:
-        from fa_lib.data import load
-
-        for split in ("train", "full"):
-            faces = load(arguments.name, split, root, arguments.size)
-            print(f"{split}: {len(faces)} faces of {arguments.size} px, {faces.title}")
+    commands.run(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from fa_lib.__main__ import main
+from fa_lib.data import manifests
+from fa_lib.landmarks import SCHEMES
+from fa_lib.storage import PROJECT
 
 RUN = "self_distillation/hrnet_w18-gt/300w/smoke/0"
 FOLDERS = {"afw": ".jpg", "lfpw/trainset": ".png", "lfpw/testset": ".png"}
@@ -58,7 +61,18 @@ def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
         (["train", "self_distillation/fan2-all/300w/smoke/0"], ["300w", "synthetic"]),
         (["runs", "show", "nothing"], ["nothing", "fa runs list"]),
         (["data", "show", "300x"], ["300x"]),
+        (["data", "show", "wlfw"], ["'wlfw'", "did you mean 'wflw'"]),
         (["data", "verify"], ["300w"]),
+        (["data", "verify", "300w"], ["--root"]),
+        (["data", "list", "--root", "/no/such/folder"], ["/no/such/folder"]),
+        (["data", "prepare", "synthetic/300w", "--split", "trian"], ["trian", "'train'"]),
+        (["data", "prepare", "300w", "--skipbad"], ["--skipbad", "--skip-bad"]),
+        (["data", "prepare", "mine.yaml"], ["mine.yaml", "template.yaml"]),
+        (["data", "fetch", "synthetic/300w"], ["rendered"]),
+        (["data", "fetch", "300vw"], ["300-VW", "after a request", "https://ibug.doc.ic.ac.uk/resources/300-VW/"]),
+        (["data", "fetch", "300w"], ["--root", "FA_DATA"]),
+        (["train", "self_distillation/fan2-all/300w/smoke/0", "--data", "mine.yaml"], ["mine.yaml", "template.yaml"]),
+        (["reproduce", "--data", "mine.txt"], ["mine.txt", ".yaml"]),
         ([], ["COMMAND"]),
     ],
 )
@@ -118,10 +132,21 @@ def test_train_starts_without_jupyter(store: Path) -> None:
     assert (Path(done.stdout.strip().splitlines()[-1]) / "model.safetensors").exists()
 
 
-def test_data_list_shows_every_set(capsys) -> None:
+def test_data_list_shows_every_set_with_its_state(photographs: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """The photographs are a partial 300-W; a folder with something else in it is wrong; a hidden file is nothing."""
+    for name in ("wflw/something", "aflw/.hidden"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    monkeypatch.setenv("FA_DATA", str(tmp_path))
     assert main(["data", "list"]) == 0
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in ("300w", "synthetic/300w", "synthetic/300vw"))
+    shown = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines())
+    assert list(shown) == manifests.names()
+    assert {state for name, state in shown.items() if name.startswith("synthetic/")} == {"rendered"}
+    others = {name: state for name, state in shown.items() if "/" not in name}
+    assert others == dict.fromkeys(others, "absent") | {"300w": "partial", "wflw": "wrong"}
+    monkeypatch.delenv("FA_DATA")
+    assert main(["data", "list"]) == 0
+    assert "not looked for; set FA_DATA" in capsys.readouterr().out
 
 
 def test_data_verify_says_what_is_missing(photographs: Path, capsys) -> None:
@@ -129,3 +154,53 @@ def test_data_verify_says_what_is_missing(photographs: Path, capsys) -> None:
     shown = capsys.readouterr().out
     assert "partial" in shown
     assert "0 of   135" in shown
+    assert "and 125 more" in shown
+
+
+def test_data_verify_prints_every_name_when_asked(photographs: Path, capsys) -> None:
+    assert main(["data", "verify", "300w", "--all-names", "--root", str(photographs)]) == 0
+    shown = capsys.readouterr().out
+    assert "more" not in shown
+    assert "ibug/image_092 _01" in shown
+
+
+def test_data_verify_refuses_another_set(photographs: Path, capsys) -> None:
+    for name in manifests.names():
+        if name != "300w" and manifests.load(name).get != "rendered":
+            assert str(photographs) in refused(capsys, "data", "verify", name, "--root", str(photographs))
+
+
+def test_data_prepare_cuts_the_splits(photographs: Path, cache: Path, capsys) -> None:
+    assert main(["data", "prepare", "300w", "--root", str(photographs), "--size", "32"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" of ")[0] for line in lines] == ["train: 4 faces", "full: 2 faces"]
+    assert all("300-W, partial" in line for line in lines)
+    assert main(["data", "prepare", "300w", "--root", str(photographs), "--size", "32", "--split", "common"]) == 0
+    assert capsys.readouterr().out.startswith("common: 2 faces")
+
+
+def test_bad_picture_is_named_and_left_out_only_when_asked(photographs: Path, cache: Path, capsys) -> None:
+    _cut_off(photographs)
+    prepare = ["data", "prepare", "300w", "--root", str(photographs), "--size", "32"]
+    assert "image_0001.jpg" in refused(capsys, *prepare)
+    assert main([*prepare, "--skip-bad"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("image_0001.jpg") == 1
+    assert "train: 3 faces" in shown.out
+    assert "1 that cannot be read left out" in shown.out
+    assert "image_0001.jpg" in refused(capsys, *prepare)  # what was left out once is not left out silently
+
+
+def test_data_of_ones_own_are_shown_and_prepared(photographs: Path, tmp_path: Path, cache: Path, capsys) -> None:
+    described = (PROJECT / "data_manifests/template.yaml").read_text()
+    changes = {"format: coco": "format: pts", "pictures: images": "pictures: 300w/lfpw", "landmarks: 5": "landmarks: 68"}
+    changes |= {"{train: train.json, test: test.json}": "{train: trainset, test: testset}", "index_base: 0": "index_base: 1"}
+    changes |= {"flip: [[0, 1], [3, 4]]": f"flip: {list(SCHEMES[68].flip)}", "normaliser: [0, 1]": "normaliser: [36, 45]"}
+    for old, new in changes.items():
+        assert old in described
+        described = described.replace(old, new)
+    (tmp_path / "mine.yaml").write_text(described)
+    assert main(["data", "show", str(tmp_path / "mine.yaml")]) == 0
+    assert "My faces (my_faces), 68 points, 1-based: 2 train, 2 test" in capsys.readouterr().out
+    assert main(["data", "prepare", str(tmp_path / "mine.yaml"), "--size", "32"]) == 0
+    assert [line[:14] for line in capsys.readouterr().out.splitlines()] == ["train: 2 faces", "test: 2 faces "]

@@ -167,12 +167,11 @@ def load(
 def _title(manifest: manifests.Manifest, split: str, samples: list["readers.Sample"]) -> str:
     """What tables call the faces of a split: the set's title where all expected ones are there, else how many are."""
     part = manifest.splits.get(split)
-    clips = bool(part and part.clips)
-    present = len({s.group for s in samples}) if clips else len(samples)
+    present = len({s.group for s in samples}) if manifest.unit == "clips" else len(samples)
     expected = part.expected if part else manifest.subsets.get(split)
     if expected in (None, present):
         return manifest.title
-    return f"{manifest.title}, partial: {present:,} of {expected:,} {split} {'clips' if clips else 'faces'}"
+    return f"{manifest.title}, partial: {present:,} of {expected:,} {split} {manifest.unit}"
 
 
 def _load_rendered(name: str, split: str, size: int, count: int | None, frames: int, seed: int) -> Faces:

@@ -39,7 +39,7 @@ READERS = {
     "aflw": Reader(aflw.SPLITS, aflw.read, aflw.inspect),
     "300vw": Reader(tuple(clips.SPLITS_300VW), clips.read_300vw, clips.inspect_300vw),
     "ddd": Reader(clips.SPLITS_DDD, clips.read_ddd, clips.inspect_ddd),
-    "celeba": Reader(unlabelled.SPLITS_CELEBA, unlabelled.read_celeba, unlabelled.inspect_celeba),
+    "celeba": Reader(unlabelled.SPLITS_CELEBA, unlabelled.read_celeba, unlabelled.inspect_celeba, unlabelled.check_lists_celeba),
     "affectnet": Reader(unlabelled.SPLITS_AFFECTNET, unlabelled.read_affectnet, unlabelled.inspect_affectnet),
     "vggface2": Reader(unlabelled.SPLITS_VGGFACE2, unlabelled.read_vggface2, unlabelled.inspect_vggface2),
 }

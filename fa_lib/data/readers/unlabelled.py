@@ -4,6 +4,7 @@ Each has lists with a row per picture, up to three million, so lists are read by
 are listed but not there are passed over: a part of a set can be used. `box` says where the face is.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -273,3 +274,16 @@ def _inspect(lists: Callable[[Path, str], _List], root: Path, manifest: Manifest
 inspect_celeba = partial(_inspect, _celeba)
 inspect_affectnet = partial(_inspect, _affectnet)
 inspect_vggface2 = partial(_inspect, _vggface2)
+
+
+def check_lists_celeba(root: Path, manifest: Manifest) -> Inspection:
+    """Compares the md5 of CelebA's lists, where they are, with the manifest's; the archive of pictures is gone once unpacked."""
+    faults, same = [], 0
+    for archive in manifest.archives:
+        name = archive.holds.split()[0]
+        for path in (root / folder / name for folder in ("", "Anno", "Eval")):
+            if name.endswith(".txt") and path.is_file():
+                equal = "md5:" + hashlib.md5(files.read_bytes(path)).hexdigest() == archive.checksum
+                same += equal
+                faults += [] if equal else [f"{path}: is not the official list ({archive.checksum}); download it again"]
+    return Inspection((), tuple(faults), (f"md5: {same} lists are the official files",))

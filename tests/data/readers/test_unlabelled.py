@@ -1,6 +1,8 @@
 """CelebA, AffectNet and VGGFace2 as small trees in their exact official formats, and every trap of theirs."""
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fa_lib.data import manifests
 from fa_lib.data.manifests import load, verify
 from fa_lib.data.readers import READERS, unlabelled
 from fa_lib.data.readers.unlabelled import box_of_five_points, read_affectnet, read_celeba, read_vggface2
@@ -191,6 +194,18 @@ def test_truncated_and_other_lists_of_celeba_are_refused(tmp_path: Path):
     assert "list_landmarks_align_celeba.txt" in refusal(read_celeba, tmp_path, "train")
     points.write_text(whole.replace("000003", "000009"))
     assert "name other pictures" in refusal(read_celeba, tmp_path, "train")
+
+
+def test_md5_of_the_lists_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    celeba(tmp_path, splits="000122")
+    wrong = verify("celeba", tmp_path, checksums=True)
+    assert wrong.state == "wrong" and len(wrong.faults) == 2 and "md5:cc24ecafdb5b50baae59b03474781f8c" in wrong.text()
+    official = tmp_path / "list_eval_partition.txt"
+    digest = hashlib.md5(official.read_bytes()).hexdigest()
+    real = manifests.load("celeba")
+    archives = [a if a.holds != official.name else replace(a, checksum=f"md5:{digest}") for a in real.archives]
+    monkeypatch.setattr(manifests, "load", lambda name: replace(real, archives=tuple(archives)))
+    assert "md5: 1 lists are the official" in verify("celeba", tmp_path, checksums=True).text()
 
 
 @given(
