@@ -188,7 +188,7 @@ def no_data(sentence: str) -> tuple[Figure, pd.DataFrame]:
 
 
 def ced(axes: Axes, errors: Mapping[str, np.ndarray], threshold: float = 0.10, ruler: str = "inter-ocular distance") -> None:
-    """Cumulative error curves: share of faces whose NME (a fraction of `ruler`) is at most x, and the area below in the legend."""
+    """Cumulative error curves: share of faces with an NME (a fraction of `ruler`) of at most x; area in the legend."""
     for line, (label, values) in zip(LINES, errors.items(), strict=False):
         x, share = metrics.ced(values, threshold)
         name = f"{label} (AUC {metrics.auc(values, threshold):.3f})"
@@ -202,7 +202,7 @@ def flip_check(sample: Faces) -> Figure:
 
     Dots with numbers: the mean face; triangles: its mirror image; red: the pair that is farthest apart.
     """
-    found = symmetry.mirror(sample.landmarks, sample.scheme)
+    found = symmetry.reflect(sample.landmarks, sample.scheme)
     (a, b), complaint = found.worst, found.complaint()
     with style():
         figure = Figure(figsize=(WIDTH / 2, WIDTH / 2))
@@ -214,7 +214,7 @@ def flip_check(sample: Faces) -> Figure:
         axes.plot(*found.mean.T, "o", color=BLACK, markersize=3, label="mean face")
         axes.plot(*found.mirrored.T, "^", color=ORANGE, markersize=3, label="mirrored and renamed by flip")
         word = "wrong flip" if found.wrong else "worst pair" if complaint else "flip is right, worst pair"
-        axes.set(aspect="equal", title=f"{word}: {a} and {b}, {100 * found.apart[a]:.0f} % of the face apart")
+        axes.set(aspect="equal", title=f"{word}: {a} and {b}, {100 * found.apart[a]:.0f} % of the face's size")
         axes.invert_yaxis()
         bare(axes)
         figure.legend(loc="outside lower center", ncols=2)

@@ -38,9 +38,12 @@ class Mirror:
         i, other = self.worst
         apart = f"{100 * self.apart[i]:.0f} % of the face's size"
         if self.wrong:
+            said = (
+                f"points {i} and {other} are mirror images of each other" if i != other else f"point {i} is its own mirror image"
+            )
             return (
-                f"flip says that points {i} and {other} are mirror images of each other, but in the mean face the image of "
-                f"point {other} lies {apart} from point {i} and belongs to point {self.lands[i]}; plots.flip_check draws it"
+                f"flip says that {said}, but in the mean face the image of point {other} lies {apart} from point {i} and belongs "
+                f"to point {self.lands[i]}; plots.flip_check draws it"
             )
         if self.apart[i] > 4 * TOLERANCE:
             return (
@@ -50,7 +53,7 @@ class Mirror:
         return ""
 
 
-def mirror(landmarks: np.ndarray, scheme: Scheme) -> Mirror:
+def reflect(landmarks: np.ndarray, scheme: Scheme) -> Mirror:
     """Mirrors the mean of faces (N, K, 2), N > 0, and compares it with itself, point by point."""
     faces = np.asarray(landmarks, np.float64)
     faces = faces - faces.mean(1, keepdims=True)

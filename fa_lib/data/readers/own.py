@@ -191,7 +191,7 @@ def read(own: Own, split: str) -> list[Sample]:
         if both := {s.path.resolve() for s in found["train"]} & {s.path.resolve() for s in found["test"]}:
             raise InputError(f"{sorted(both)[0]}: is in train and in test, so the test would be no test; take it out of one")
         samples = found[split]
-    if split == "train" and (complaint := symmetry.mirror(np.stack([s.landmarks for s in samples]), own.scheme).complaint()):
+    if split == "train" and (complaint := symmetry.reflect(np.stack([s.landmarks for s in samples]), own.scheme).complaint()):
         warnings.warn(f"{own.source}: {complaint}", stacklevel=2)
     return samples
 
