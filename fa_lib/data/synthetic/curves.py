@@ -14,9 +14,9 @@ import numpy as np
 from fa_lib.data.synthetic import surface
 
 # Frontal millimetres on the mean head, picture-left half (x < 0); the other half is the mirror image.
-_BROW = ((-60, -13.5), (-51, -21.5), (-38.5, -24.5), (-25, -22.5), (-12.5, -17.5))
-_UPPER_LID = ((-45, 0.2), (-36.8, -5.6), (-27, -5.4), (-17.5, 2.0))
-_LOWER_LID = ((-17.5, 2.0), (-27.2, 5.0), (-36.6, 4.7), (-45, 0.2))
+_BROW = ((-60, -12.5), (-51, -20.3), (-38.5, -22.6), (-25, -20.6), (-12.5, -15.8))  # upper edge, as annotators mark it
+_UPPER_LID = ((-45, 0.2), (-36.8, -4.7), (-27, -4.5), (-17.5, 1.8))
+_LOWER_LID = ((-17.5, 1.8), (-27.2, 3.7), (-36.6, 3.4), (-45, 0.2))
 _NOSE_RIDGE = ((0, -3), (0, 9.5), (0, 22), (0, 34.5))
 _NOSE_BASE = ((-14.8, 43), (-7.6, 45.6), (0, 47.6))
 _OUTER_LIP = ((-27, 64.4), (-17.1, 59.6), (-7.2, 57.2), (0, 58.8), (-17, 72.0), (-8.3, 75.9), (0, 76.8))
@@ -80,7 +80,7 @@ def frontal_curves() -> dict[str, np.ndarray]:
     for side, line in list(brows.items()):
         s = np.linspace(0, 1, len(line))
         half = np.interp(s if side == "left_brow" else 1 - s, *_BROW_HALF)[:, None] * [0, 1]
-        brows |= {f"{side}_top": line - 0.6 * half, f"{side}_bottom": line + 1.0 * half}
+        brows |= {f"{side}_top": line, f"{side}_bottom": line + 1.6 * half}
     return {**brows, **lids, **lips, "nose_ridge": _spline(p[27:31], False), "nose_base": _spline(p[31:36], False)}
 
 
