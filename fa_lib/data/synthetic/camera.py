@@ -79,10 +79,10 @@ def photograph(scene: np.ndarray, one: HeadParameters, rng: np.random.Generator)
     scene += bright / (1 + 1.1 * bright) - bright  # cameras let highlights fade into white
     picture = np.sqrt(scene) * 255
     picture *= 1.08 - 0.08 / 255 * picture
-    start = int(rng.integers(0, 1 << 19))
-    need = size * size * 3
-    noise = np.resize(_grain()[start : start + need], need).reshape(size, size, 3)
-    picture = np.clip(picture + grain * noise + 0.5, 0, 255).astype(np.uint8)
+    start, need = int(rng.integers(0, 1 << 19)), size * size * 3
+    noise = np.resize(_grain()[start : start + need], need) if start + need > 1 << 20 else _grain()[start : start + need]
+    picture += grain * noise.reshape(size, size, 3)
+    picture = cv2.convertScaleAbs(np.maximum(picture, 0, out=picture))
     picture = _developed(picture, look)
     if quality < 90:
         stored = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]

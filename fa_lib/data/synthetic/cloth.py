@@ -12,13 +12,18 @@ OPEN, COLLAR, JACKET, HIGH = range(4)  # cuts
 Knobs = np.random.Generator
 
 
+def _peak(distance: np.ndarray, width: float) -> np.ndarray:
+    """1 where the distance is 0, falling to 0 at `width` on both sides."""
+    return np.maximum(1 - np.abs(distance) * np.float32(1 / width), 0)
+
+
 def _neckline(cut: int, place: np.ndarray, knob: Knobs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How much of the skin at places (P, 2) is clothed (P,), and the columns from the middle (P,) and rows below the
     collar (P,) there."""
     away = np.abs(place[:, 0] - surface.column_of(0.0)).astype(np.float32)
     below = place[:, 1].astype(np.float32) - np.float32(surface.COLLAR_ROW)
     deep, wide = knob.uniform(0, 2.6), knob.uniform(5, 15)
-    edge = 0.5 + (deep * np.clip(1 - away / wide, 0, 1) ** knob.uniform(0.6, 1.4) if cut == OPEN else 0.0)
+    edge = 0.5 + (deep * np.maximum(1 - away / wide, 0) if cut == OPEN else 0.0)
     edge = edge - knob.uniform(2.0, 4.5) if cut == HIGH else edge - 1.6 if cut in (COLLAR, JACKET) else edge
     return np.clip((below - edge) * 3, 0, 1), away, below
 
@@ -52,10 +57,10 @@ def wear(
         return
     cut, kind = int(knob.choice(4, p=(0.5, 0.2, 0.2, 0.1))), int(knob.choice(5, p=(0.42, 0.17, 0.13, 0.16, 0.12)))
     over, away, below = _neckline(cut, place[where], knob)
-    grain = grain[:, where]
+    grain, xy = grain[:, where], xy[where]
     first = one.cloth[0][:, None]
     second = np.float32(knob.uniform(0.01, 0.8) * (1 + knob.normal(0, 0.3, (3, 1))))
-    mix = np.float32(knob.uniform(0.3, 1)) * _pattern(kind, xy[where], unit, grain, knob) if kind else np.float32(0)
+    mix = np.float32(knob.uniform(0.3, 1)) * _pattern(kind, xy, unit, grain, knob) if kind else np.float32(0)
     cloth = first + (second - first) * mix
     crease = np.ones(len(where), np.float32)
     if cut == JACKET:  # a jacket open over a shirt, often with a tie
@@ -65,10 +70,10 @@ def wear(
         if knob.random() < 0.6:
             tie = np.clip((1.5 + 0.35 * np.maximum(below, 0) - away) * 2, 0, 1) * np.clip(below * 2 + 2, 0, 1)
             cloth = cloth + (np.clip(second * np.float32(0.5), 0, 1) - cloth) * tie
-        crease -= 0.5 * np.exp(-(((shirt - 0.5) / 0.3) ** 2))
+        crease -= 0.5 * _peak(shirt - 0.5, 0.5)
     if cut in (COLLAR, JACKET):  # the edge of the collar and its opening throw a shadow
-        crease -= 0.45 * np.exp(-(((below - 0.9 + 0.05 * away) / 0.22) ** 2)) + 0.35 * np.exp(-((away / 0.35) ** 2)) * (below < 1)
+        crease -= 0.45 * _peak(below - 0.9 + 0.05 * away, 0.35) + 0.35 * _peak(away, 0.6) * (below < 1)
     else:
-        crease -= 0.3 * np.exp(-(((over - 0.9) / 0.15) ** 2)) * (over < 1)
+        crease -= 0.3 * _peak(over - 0.85, 0.15)
     crease = crease * (1 + 0.22 * grain[0] + 0.14 * grain[2])
     colour[:, where] += (np.clip(cloth, 0.002, 1) * light[:, where] * crease - colour[:, where]) * over

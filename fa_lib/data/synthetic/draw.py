@@ -16,6 +16,7 @@ SKIN = (
     (102, 69, 53),
     (68, 46, 39),
 )
+RUDDY = np.array([1.03, 0.955, 0.965])  # photographs show skin redder than the tones of charts
 HAIR = (
     (22, 18, 18),
     (42, 28, 22),
@@ -44,12 +45,12 @@ LOOK_NAMES = (
 # Where the mean of real people lies, and how widely they differ, in standard deviations of the head's fields: measured
 # by fitting the head to annotated photographs (300-W's AFW). Fields that are not named have mean 0 and spread 1.
 MEAN = {
-    "jaw_drop": 0.2, "chin_length": -0.5, "chin_square": -0.4, "cheeks": -0.7, "eye_opening": -0.5, "eye_height": -0.5,
-    "eye_depth": -0.5, "nose_length": -0.4, "nose_forward": 0.4, "lips_forward": 0.4, "face_width": -0.4,
-    "face_height": -0.4, "head_depth": -0.8, "eye_width": -0.3,
+    "jaw_drop": 0.4, "chin_forward": 0.3, "chin_square": -0.2, "eye_opening": -0.4, "eye_depth": -0.5, "eye_width": -0.2,
+    "nose_length": -0.6, "nose_forward": 0.2, "nose_tip": 0.3, "lips_forward": 0.6, "mouth_width": 0.2, "face_width": -0.5,
+    "face_height": -0.3, "head_depth": -0.5,
 }  # fmt: skip
-SPREAD = {"jaw_width": 1.3, "eye_height": 1.4, "eye_depth": 1.3, "head_depth": 1.5, "mouth_width": 1.1,
-    "chin_forward": 1.2, "lower_lip": 1.15, "eye_opening": 0.8, "cupid": 0.8}  # fmt: skip
+SPREAD = {"jaw_width": 1.2, "chin_forward": 1.4, "eye_height": 1.5, "eye_depth": 1.3, "eye_distance": 1.15, "face_width": 1.1,
+    "eye_opening": 0.8, "cupid": 0.8}  # fmt: skip
 
 
 def identity(n: int, rng: np.random.Generator, wide: float = 1.0) -> np.ndarray:
@@ -111,7 +112,7 @@ def pose(n: int, rng: np.random.Generator, difficulty: str) -> np.ndarray:
         wide = rng.random(n) < 0.3
         yaw = np.clip(np.where(wide, rng.normal(0, 34, n), rng.normal(0, 14, n)), -70, 70)
         yaw = rng.uniform(-90, 90, n) if difficulty == "profile" else yaw
-        pitch = np.clip(rng.normal(-1, 9.5, n) + wide * rng.normal(0, 6, n), -32, 32)
+        pitch = np.clip(rng.normal(0, 9.5, n) + wide * rng.normal(0, 6, n), -32, 32)
         return np.stack([yaw, pitch, np.clip(rng.normal(0, 9, n) + wide * rng.normal(0, 12, n), -50, 50)], -1)
     if difficulty == "challenging":
         yaw = np.clip(np.where(rng.random(n) < 0.6, rng.uniform(-60, 60, n), rng.normal(0, 18, n)), -60, 60)
@@ -123,7 +124,7 @@ def pose(n: int, rng: np.random.Generator, difficulty: str) -> np.ndarray:
 def colours(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Linear colours (n, 3) of skin, lips, iris, hair and cloth that go together in one person."""
     tone = rng.random(n)
-    skin = _mix(SKIN, tone) * (1 + rng.normal(0, [0.025, 0.02, 0.045], (n, 3)))
+    skin = _mix(SKIN, tone) * RUDDY * (1 + rng.normal(0, [0.025, 0.02, 0.045], (n, 3)))
     hair = rng.random(n) ** (1 + 1.6 * tone) * np.where(tone > 0.55, 0.25, 0.72)
     grey = rng.random(n) < 0.16
     hair = np.where(grey, rng.uniform(0.84, 1.0, n), hair)
@@ -167,7 +168,7 @@ def camera(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
 def wild_expression(n: int, rng: np.random.Generator) -> np.ndarray:
     """Expressions (n, E) as people have in photographs, measured as MEAN was, with a share of strong ones."""
     names = deform.EXPRESSION_NAMES
-    mean = {"smile": 0.45, "frown": 0.15, "pucker": 0.15, "jaw_open": 0.2, "lips_close": 0.6, "brow_furrow": 0.3}
+    mean = {"smile": 0.5, "frown": 0.3, "pucker": 0.2, "jaw_open": 0.2, "lips_close": 0.6, "brow_furrow": 0.3}
     spread = {"smile": 0.5, "frown": 0.45, "brow_furrow": 0.8, "brow_raise": 0.45, "mouth_side": 0.5, "jaw_open": 0.33}
     e = rng.normal([mean.get(k, 0) for k in names], [spread.get(k, 0.35) for k in names], (n, len(names)))
     column = {k: names.index(k) for k in names}
@@ -221,9 +222,9 @@ def wild_camera(n: int, rng: np.random.Generator) -> np.ndarray:
     """HeadParameters.camera (n, 8) of cameras of every kind, most of them sharp."""
     blur = np.where(rng.random(n) < 0.2, rng.uniform(0.3, 1.8, n), rng.uniform(0, 0.35, n))
     motion = np.where(rng.random(n) < 0.06, rng.uniform(0.5, 4, n), 0)
-    noise = rng.gamma(1.2, 2.2, n)
+    noise = rng.gamma(1.2, 1.6, n)
     quality = rng.uniform(25, 110, n)
-    exposure = np.exp(rng.normal(0, 0.32, (n, 1))) * np.exp(rng.normal(0, 0.07, (n, 3)))
+    exposure = np.exp(rng.normal(0, 0.27, (n, 1))) * np.exp(rng.normal(0, 0.07, (n, 3)))
     return np.concatenate([np.stack([blur, motion, rng.uniform(0, 180, n), noise, quality], -1), exposure], -1)
 
 

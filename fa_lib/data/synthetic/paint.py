@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -32,14 +33,17 @@ class Seen:
 
 
 def normals(grid: np.ndarray) -> np.ndarray:
-    """Unit outward normals (R, C, 3) of a grid of points; its first and last columns are one seam."""
-    wide = np.concatenate([grid[:, -2:-1], grid, grid[:, 1:2]], 1)
-    across = wide[:, 2:] - wide[:, :-2]
-    tall = np.concatenate([grid[:1], grid, grid[-1:]], 0)
-    down = tall[2:] - tall[:-2]
-    (ax, ay, az), (bx, by, bz) = np.moveaxis(across, -1, 0), np.moveaxis(down, -1, 0)
-    n = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
-    return n / np.sqrt(np.maximum((n * n).sum(-1, keepdims=True), 1e-12))
+    """Unit outward normals (3, R, C) of a grid of points (R, C, 3); its first and last columns are one seam."""
+    grid = np.ascontiguousarray(np.moveaxis(grid, -1, 0))  # numpy is much faster along long axes
+    across, down = np.empty_like(grid), np.empty_like(grid)
+    across[..., 1:-1] = grid[..., 2:] - grid[..., :-2]
+    across[..., 0], across[..., -1] = grid[..., 1] - grid[..., -2], grid[..., 1] - grid[..., -2]
+    down[:, 1:-1] = grid[:, 2:] - grid[:, :-2]
+    down[:, 0], down[:, -1] = grid[:, 1] - grid[:, 0], grid[:, -1] - grid[:, -2]
+    (ax, ay, az), (bx, by, bz) = across, down
+    n = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+    n /= np.sqrt(np.maximum(n[0] * n[0] + n[1] * n[1] + n[2] * n[2], 1e-12))
+    return n
 
 
 def _towards(azimuth: float, elevation: float) -> np.ndarray:
@@ -60,14 +64,16 @@ def shadows(one: HeadParameters, xyz: np.ndarray, near: np.ndarray, scale: float
     to_key = _towards(*one.light[0, :2])
     step = max(len(near) // 96, 1)
     small = np.maximum(near[::step, ::step], -300)
-    grid = xyz.reshape(surface.ROWS, surface.COLUMNS, 3)
-    dark = np.zeros(grid.shape[:2], np.float32)
+    x, y, z = np.ascontiguousarray(xyz.T).reshape(3, surface.ROWS, surface.COLUMNS)
+    x, y, scale = x / np.float32(step), y / np.float32(step), np.float32(scale / step)
+    dark = np.zeros_like(x)
     for reach in REACH:
-        at = (grid[..., :2] + reach * scale * to_key[:2]) / step
-        above = cv2.remap(small, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=-300.0)
-        above = above - (grid[..., 2] + reach * to_key[2])
-        dark = np.maximum(dark, np.clip((above - 1.5) / 4, 0, 1) * (above < 60))
-    return cv2.blur(dark, (3, 3)) * one.look[0, draw.LOOK_NAMES.index("shadow")]
+        across, down = x + scale * reach * to_key[0], y + scale * reach * to_key[1]
+        above = cv2.remap(small, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=-300.0)
+        above -= z + np.float32(reach * to_key[2] + 1.5)
+        above[above > 60] = 0  # so far before it that the light comes through between
+        np.maximum(dark, above, out=dark)
+    return cv2.blur(np.minimum(dark / 4, 1), (3, 3)) * one.look[0, draw.LOOK_NAMES.index("shadow")]
 
 
 def light_map(grid: np.ndarray, one: HeadParameters, dark: np.ndarray | None = None) -> np.ndarray:
@@ -75,25 +81,30 @@ def light_map(grid: np.ndarray, one: HeadParameters, dark: np.ndarray | None = N
     light, rim = one.light[0], one.look[0, :5]
     to_key = _towards(*light[:2])
     n = normals(grid)
-    facing = n @ to_key
-    half = (to_key + [0, 0, 1]) / np.linalg.norm(to_key + [0, 0, 1])
-    shine = np.clip(n @ half.astype(np.float32), 0, 1)
+    lit = np.empty((*grid.shape[:2], 4), np.float32)
+
+    def facing(way: np.ndarray) -> np.ndarray:
+        return n[0] * way[0] + n[1] * way[1] + n[2] * way[2]
+
+    towards = facing(to_key)
+    half = to_key + np.float32([0, 0, 1])
+    shine = np.maximum(facing(half / np.linalg.norm(half)), 0)
     shine = shine * shine * shine  # a power of 24 by products, which are much cheaper
     shine = shine * shine
     shine = shine * shine
-    shine = shine * shine * np.clip(facing * 3, 0, 1)
+    shine = shine * shine * np.clip(towards * 3, 0, 1)
+    arrives = np.float32(1) if dark is None else 1 - dark
+    sky = 0.72 - 0.28 * n[1] + 0.25 * n[2]
+    back = np.maximum(facing(_towards(*rim[:2])), 0) if rim[2:].any() else None
     # Red light travels under the skin, so the edge of the shadow is softer and redder.
-    wrap = np.array([0.30, 0.18, 0.14], np.float32)
-    direct = np.clip((facing[..., None] + wrap) / (1 + wrap), 0, 1)
-    direct *= 0.85 + 0.15 * direct
-    if dark is not None:
-        direct *= 1 - dark[..., None]
-        shine *= 1 - dark
-    sky = (0.72 - 0.28 * n[..., 1] + 0.25 * n[..., 2])[..., None]
-    total = direct * light[2:5] * 1.25 + sky * light[5:8]
-    if rim[2:].any():
-        total += np.clip(n @ _towards(*rim[:2]), 0, 1)[..., None] * rim[2:]
-    return np.concatenate([total, shine[..., None] * light[2:5].mean() * 1.2], -1).astype(np.float32)
+    for c, wrap in enumerate((0.30, 0.18, 0.14)):
+        direct = np.clip((towards + np.float32(wrap)) / np.float32(1 + wrap), 0, 1)
+        direct *= (0.85 + 0.15 * direct) * arrives
+        lit[..., c] = direct * (light[2 + c] * np.float32(1.25)) + sky * light[5 + c]
+        if back is not None:
+            lit[..., c] += back * rim[2 + c]
+    lit[..., 3] = shine * arrives * (light[2:5].mean() * np.float32(1.2))
+    return lit
 
 
 def eyes(one: HeadParameters, rest: np.ndarray, to_pixels: Callable[[np.ndarray], np.ndarray]) -> list[tuple]:
@@ -102,11 +113,11 @@ def eyes(one: HeadParameters, rest: np.ndarray, to_pixels: Callable[[np.ndarray]
     gx, gy = np.radians(one.gaze[0])
     ahead = np.array([np.sin(gx) * np.cos(gy), np.sin(gy), np.cos(gx) * np.cos(gy)])
     right, down = np.array([np.cos(gx), 0, -np.sin(gx)]), np.array([0, np.cos(gy), -np.sin(gy)])
+    centres = (corner[[0, 2]] + corner[[1, 3]]) / 2 + [0, -1.0, -4.6] + 11.2 * ahead
+    points = (centres[:, None] + 6.2 * np.stack([0 * right, right, down])).reshape(1, 6, 3).astype(np.float32)
+    pixels = to_pixels(head.project(head.turn(points, one.pose), one.distance)[0])[:, :2]
     result = []
-    for a, b in ((0, 1), (2, 3)):
-        centre = (corner[a] + corner[b]) / 2 + [0, -1.0, -4.6] + 11.2 * ahead
-        points = np.stack([centre, centre + 6.2 * right, centre + 6.2 * down])[None].astype(np.float32)
-        p = to_pixels(head.project(head.turn(points, one.pose), one.distance)[0])[:, :2]
+    for p in (pixels[:3], pixels[3:]):
         axes = np.stack([p[1] - p[0], p[2] - p[0]], -1)
         axes += np.eye(2) * 1e-3
         result.append((p[0], np.linalg.inv(axes)))
@@ -115,14 +126,21 @@ def eyes(one: HeadParameters, rest: np.ndarray, to_pixels: Callable[[np.ndarray]
 
 def mouth_depth(rest: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How far places (P, 2) inside the mouth lie below the upper lip, and how high the mouth is there; both (P, 1) mm."""
-    edges = []
-    for numbers in ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64)):
-        knots = curves.inner_places()[np.array(numbers) - 17]
-        # A parabola, as the mesh is too coarse to keep the edge of a wide-open mouth smooth between the landmarks.
-        bend = np.polyfit(knots[:, 0], head.read(rest[..., 1:2], knots)[0, :, 0], 2)
-        edges.append(np.polyval(bend, place[:, 0]))
+    places, fits = _lip_edges()
+    # A parabola, as the mesh is too coarse to keep the edge of a wide-open mouth smooth between the landmarks.
+    bends = np.einsum("ekp,ep->ek", fits, head.read(rest[..., 1:2], places)[0, ..., 0])
+    x = place[:, 0]
+    upper, lower = ((b[0] * x + b[1]) * x + b[2] for b in bends.astype(np.float32))
     y = head.read(rest[..., 1:2], place)[0]
-    return (y - edges[0][:, None]).astype(np.float32), (edges[1] - edges[0])[:, None].astype(np.float32)
+    return (y - upper[:, None]).astype(np.float32), (lower - upper)[:, None].astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _lip_edges() -> tuple[np.ndarray, np.ndarray]:
+    """Places on the upper and lower inner lip (2, 5, 2) and what makes parabolas of their heights (2, 3, 5)."""
+    numbers = np.array([(60, 61, 62, 63, 64), (60, 67, 66, 65, 64)]) - 17
+    places = curves.inner_places()[numbers]
+    return places, np.stack([np.linalg.pinv(np.vander(p[:, 0], 3)) for p in places])
 
 
 def _blend(colour: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -158,7 +176,7 @@ def skin(one: HeadParameters, seen: Seen, iris: list[tuple], rest: np.ndarray) -
     polish = sparkle * (0.03 + 0.10 * shine) * (1 - hairy) * (shade - 0.3) * (1 + 1.3 * lips) * (1 + 0.5 * pore)
     colour += np.clip(polish, 0, 1)
     unit = 1 / (6.2 * min(np.linalg.norm(to_iris[1]) for _, to_iris in iris))
-    cloth.wear(colour, one, seen.place, seen.xy, unit, grain, light)
+    cloth.wear(colour, one, seen.place, seen.xy.astype(np.float32), unit, grain, light)
     colour = np.ascontiguousarray(colour.T)
     _paint_mouth(colour, seen, rest)
     _paint_eyes(colour, one, seen, iris)

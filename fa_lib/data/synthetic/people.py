@@ -57,6 +57,8 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
         "camera": draw.wild_camera(n, rng) if wild else draw.camera(n, rng, hard),
         "look": draw.look(n, rng, 1.6 if wild else 1.0),
     }  # fmt: skip
+    if wild:  # cameras expose for the face
+        arrays["camera"][:, 5:8] *= np.clip(arrays["skin"].mean(1, keepdims=True) / 0.3, 0.03, 2) ** -0.3
     seed = rng.integers(0, 2**31, n)
     return HeadParameters(**{k: v.astype(np.float32) for k, v in arrays.items()}, style=style.astype(np.int64), seed=seed)
 

@@ -101,7 +101,7 @@ def _picture(shot: _Shot, standard: np.ndarray, marks: head.Marks, points: np.nd
     """One finished picture (size, size, 3) uint8, and which of its points (K, 2) can be seen; standard: its 68 points."""
     one, size, box = shot.one, shot.size, shot.box
     rng = np.random.default_rng(int(one.seed[0]))
-    fine = size * (8 if size <= 64 else 5 if size in range(97, 129) else 6) // 4  # drawn larger, then averaged
+    fine = size * (8 if size <= 64 else 6 if size <= 96 else 5) // 4  # drawn larger, then averaged
     canvas = np.zeros((fine, fine, 4), np.float32)  # linear RGB times alpha, alpha
     locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, shot.rest)
     offset = rng.integers(0, 512, 2)

@@ -54,19 +54,19 @@ def _leaves(picture: np.ndarray, rng: np.random.Generator, count: int) -> None:
     side = len(picture)
     colours = _muted(rng, count).tolist()
     places = rng.uniform(-0.05, 1.05, (count, 2)) * side
-    radii = side * 0.03 * np.minimum(rng.random(count) ** -0.6, 12)
-    shapes, angles = rng.integers(0, 4, count).tolist(), rng.uniform(0, 180, count).tolist()
-    slim = rng.uniform(0.15, 1, count)
-    for i in range(count):
-        centre, axes = (places[i] * 16).astype(int).tolist(), (radii[i] * np.array([16, 16 * slim[i]])).astype(int).tolist()
-        if shapes[i] < 2:
-            cv2.ellipse(picture, centre, axes, angles[i] * (shapes[i] > 0), 0, 360, colours[i], -1, cv2.LINE_AA, 4)
+    reach = side * 0.03 * np.minimum(rng.random(count) ** -0.6, 12)[:, None] * [1, 1]
+    reach[:, 1] *= rng.uniform(0.15, 1, count)
+    turn = np.radians(rng.choice((0, 90, 1), count) * rng.uniform(1, 180, count))
+    u = np.stack([np.cos(turn), np.sin(turn)], -1) * reach[:, :1]
+    v = np.stack([-np.sin(turn), np.cos(turn)], -1) * reach[:, 1:]
+    corners = (16 * (places[:, None] + np.stack([u + v, u - v, -u - v, v - u], 1))).astype(np.int32)
+    ovals = zip((16 * places).astype(int).tolist(), (16 * reach).astype(int).tolist(), np.degrees(turn).tolist(), strict=True)
+    round_ = (rng.random(count) < 0.5).tolist()
+    for colour, corner, oval, is_round in zip(colours, corners, ovals, round_, strict=True):
+        if is_round:
+            cv2.ellipse(picture, *oval, 0, 360, colour, -1, cv2.LINE_AA, 4)
         else:
-            turn = np.radians(angles[i]) * (shapes[i] > 2)
-            u = np.array([np.cos(turn), np.sin(turn)]) * radii[i]
-            v = np.array([-np.sin(turn), np.cos(turn)]) * radii[i] * slim[i]
-            corners = places[i] + np.stack([u + v, u - v, -u - v, v - u])
-            cv2.fillConvexPoly(picture, (corners * 16).astype(np.int32), colours[i], cv2.LINE_AA, 4)
+            cv2.fillConvexPoly(picture, corner, colour, cv2.LINE_AA, 4)
 
 
 def _rows(picture: np.ndarray, rng: np.random.Generator) -> None:
@@ -144,7 +144,7 @@ def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.n
     elif kind == SHELVES:
         _rows(picture, rng)
     if kind not in (GRADIENT, SHELVES) or rng.random() < 0.3:
-        _leaves(picture, rng, int(rng.integers(4, 20)) if kind in (BLOBS, NATURE) else int(rng.integers(20, 70)))
+        _leaves(picture, rng, int(rng.integers(3, 14)) if kind in (BLOBS, NATURE, CROWD) else int(rng.integers(12, 45)))
     if kind == ROOM:
         for x, w, colour in zip(rng.uniform(-0.2, 1, 4), rng.uniform(0.03, 0.5, 4), _muted(rng, 4).tolist(), strict=True):
             top = int(rng.choice((-9, 0.6 * side * rng.random())))
@@ -152,7 +152,7 @@ def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.n
     elif kind == SIGNS:
         _letters(picture, rng)
     elif kind == CROWD:
-        for _ in range(int(rng.integers(1, 5))):
+        for _ in range(int(rng.integers(1, 4))):
             _person(picture, rng)
     if rng.random() < 0.7:
         gain = rng.uniform(0.1, 0.9)
