@@ -10,7 +10,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from fa_lib.data.synthetic import cloth, curves, deform, draw, head, people, surface, texture
+from fa_lib.data.synthetic import cloth, curves, deform, draw, hair, head, people, surface, texture
 from fa_lib.data.synthetic.hair import Style
 from fa_lib.data.synthetic.head import HeadParameters
 
@@ -73,7 +73,12 @@ def shadows(one: HeadParameters, xyz: np.ndarray, near: np.ndarray, scale: float
         above -= z + np.float32(reach * to_key[2] + 1.5)
         above[above > 60] = 0  # so far before it that the light comes through between
         np.maximum(dark, above, out=dark)
-    return cv2.blur(np.minimum(dark / 4, 1), (3, 3)) * one.look[0, draw.LOOK_NAMES.index("shadow")]
+    dark = np.minimum(dark / 4, 1)
+    if to_key[1] < 0 and one.style[0, 0] != people.BALD:  # hair and hats keep light from above off the brow
+        over = hair.of(one)
+        reach = np.float32(-to_key[1] * over.shade + 1e-3)
+        np.maximum(dark[: hair.ROWS], np.clip(1 + over.cover / reach, 0, 0.8), out=dark[: hair.ROWS])
+    return cv2.blur(dark, (3, 3)) * one.look[0, draw.LOOK_NAMES.index("shadow")]
 
 
 def light_map(grid: np.ndarray, one: HeadParameters, dark: np.ndarray | None = None) -> np.ndarray:
@@ -321,12 +326,13 @@ def locks(
     )
     grain, light, cover = np.ascontiguousarray(grain.T), np.ascontiguousarray(light.T), cover[:, 0]
     strand = grain[2] * (1 - style.curl) + grain[3] * style.curl
-    if one.style[0, 0] == people.SCARF:
+    worn = one.style[0, 0] in people.WORN
+    if worn:
         strand = 0.25 * grain[0]
     alpha = np.clip((cover + strand * style.fray) / (0.35 * style.fray + 0.8) + 0.3, 0, 1)
     if one.style[0, 0] == people.BUZZ:
         alpha *= np.clip(0.72 + 0.5 * grain[1], 0, 1)
-    tint = (one.cloth if one.style[0, 0] == people.SCARF else one.hair)[0][:, None]
+    tint = (np.roll(one.cloth, one.seed[0] % 3) if worn else one.hair)[0][:, None]
     depth = (0.62 + 0.62 * strand) * np.clip(0.55 + cover / 40, 0, 1)
     colour = tint * light[:3] * np.clip(depth, 0.12, 1.6) * (0.35 if back else 1.0)
     if not back:

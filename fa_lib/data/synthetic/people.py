@@ -9,8 +9,10 @@ from fa_lib.data.synthetic.draw import LOOK_NAMES, linear
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.errors import InputError
 
-BALD, BUZZ, SHORT, RECEDING, FRINGE, LONG, CURLY, TIED, PARTED, AFRO, SCARF = range(11)
-HAIR_STYLES = 11
+BALD, BUZZ, SHORT, RECEDING, FRINGE, LONG, CURLY, TIED, PARTED, AFRO, SCARF, CAP, BEANIE, BRIM, HOOD, WAVES = range(16)
+HAIR_STYLES = 16
+HAIR_SHARES = (0.05, 0.08, 0.14, 0.07, 0.10, 0.12, 0.07, 0.07, 0.11, 0.02, 0.02, 0.03, 0.02, 0.02, 0.01, 0.07)
+WORN = (SCARF, CAP, BEANIE, BRIM, HOOD)  # hair styles that are cloth
 GLASSES, SUNGLASSES = 1, 2  # style[:, 1]
 HAND, COVER, CARD, MICROPHONE, PHONE, CUP, NEIGHBOUR, STRANDS = range(1, 9)  # style[:, 2], what is before the face
 MASK = 16  # added to style[:, 2]: a mask is worn as well
@@ -20,7 +22,7 @@ ATTRIBUTES = ("pose", "expression", "illumination", "makeup", "occlusion", "blur
 
 
 def _style(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
-    hair = rng.choice(HAIR_STYLES, n, p=(0.06, 0.09, 0.17, 0.07, 0.11, 0.16, 0.09, 0.08, 0.11, 0.03, 0.03))
+    hair = rng.choice(HAIR_STYLES, n, p=HAIR_SHARES)
     glasses = np.where(rng.random(n) < 0.14, 1, 0)
     glasses = np.where(rng.random(n) < (0.10 if hard else 0.01), 2, glasses)
     occluder = np.where(rng.random(n) < (0.35 if hard else 0.0), rng.integers(1, 9, n), 0)
@@ -41,7 +43,7 @@ def sample(n: int, rng: np.random.Generator, *, difficulty: str = "common") -> H
     wild, hard = difficulty in ("wild", "profile"), difficulty == "challenging"
     identity = draw.identity(n, rng, 1.15 if wild else 1.0)
     style = _style(n, rng, hard or wild)
-    beard = np.where((rng.random(n) < 0.3) & ~np.isin(style[:, 0], (LONG, TIED, SCARF)), rng.uniform(0.15, 1, n), 0)
+    beard = np.where((rng.random(n) < 0.3) & ~np.isin(style[:, 0], (LONG, WAVES, TIED, SCARF)), rng.uniform(0.15, 1, n), 0)
     detail = np.stack(
         [
             np.where(rng.random(n) < 0.3, rng.random(n), 0), rng.random(n), beard, rng.random(n) ** 1.5,

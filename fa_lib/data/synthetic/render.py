@@ -105,7 +105,7 @@ def _picture(shot: _Shot, standard: np.ndarray, marks: head.Marks, points: np.nd
     canvas = np.zeros((fine, fine, 4), np.float32)  # linear RGB times alpha, alpha
     locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, shot.rest)
     offset = rng.integers(0, 512, 2)
-    if locks is not None and hair.style_of(int(one.style[0, 0])).deep:
+    if locks is not None and hair.of(one).deep:
         _draw_hair(canvas, one, locks, box, offset, None, back=True)
     near = _draw_head(canvas, one, shot.rest, shot.posed[0], lambda p: _to_pixels(p, box, fine), shot.flat[0], offset)
     visible = _unhidden(near.reshape(fine, fine), marks, (points + 0.5) * (fine / size) - 0.5)
@@ -139,7 +139,7 @@ def _unhidden(near: np.ndarray, marks: head.Marks, points: np.ndarray) -> np.nda
 
 def _hair_surface(one: HeadParameters, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The posed hair surface (rows, columns, 3) and its projection (V, 3)."""
-    style = hair.style_of(int(one.style[0, 0]))
+    style = hair.of(one)
     n = hair.ROWS * surface.COLUMNS
     moved = (rest[0] - surface.mean_head().reshape(-1, 3))[:n]  # the scalp goes with the skin
     start = style.shape.reshape(-1, 3) + moved
@@ -197,7 +197,7 @@ def _draw_hair(
     size = len(canvas)
     over = np.zeros(size * size, np.float32)
     grid, flat = locks
-    style = hair.style_of(int(one.style[0, 0]))
+    style = hair.of(one)
     xyz = _to_pixels(flat, box, size)
     hit, place, nearness = raster.rasterise(xyz, (hair.ROWS, surface.COLUMNS), size, back=back, stride=2)
     if near is not None and len(hit):

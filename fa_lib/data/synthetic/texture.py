@@ -53,11 +53,9 @@ def _spot(x: np.ndarray, y: np.ndarray, at: tuple[float, float], spread: tuple[f
 
 def _brows(k: int) -> np.ndarray:
     total = np.zeros(_texel_shape(k), np.float32)
-    for name in ("left_brow", "right_brow"):
-        line = curves.frontal_curves()[name]
-        s = np.linspace(0, 1, len(line)) if name == "left_brow" else np.linspace(1, 0, len(line))  # 1 = inner end
-        half = np.interp(s, (0, 0.35, 0.8, 1), (0.9, 2.6, 3.5, 3.0))[:, None] * [0, 1]
-        band = np.concatenate([line - 0.1 * half, (line + 1.9 * half)[::-1]])
+    line = curves.frontal_curves()
+    for side in ("left", "right"):
+        band = np.concatenate([line[f"{side}_brow_top"], line[f"{side}_brow_bottom"][::-1]])
         total += _polygon(k, surface.locate(band))
     return cv2.GaussianBlur(total, (0, 0), 4.0 * k / FINEST)  # its soft edge makes wide and narrow brows
 
