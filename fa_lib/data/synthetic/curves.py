@@ -14,8 +14,8 @@ import numpy as np
 from fa_lib.data.synthetic import surface
 
 # Frontal millimetres on the mean head, picture-left half (x < 0); the other half is the mirror image.
-_BROW = ((-60, -12.5), (-51, -20.3), (-38.5, -22.6), (-25, -20.6), (-12.5, -15.8))  # upper edge, as annotators mark it
-_UPPER_LID = ((-45, 0.2), (-36.8, -4.7), (-27, -4.5), (-17.5, 1.8))
+_BROW = ((-60, -12.5), (-51, -20.3), (-38.5, -23.6), (-25, -22.4), (-12.5, -17.5))  # upper edge, as annotators mark it
+_UPPER_LID = ((-45, 0.2), (-36.8, -5.6), (-27, -5.5), (-17.5, 1.8))
 _LOWER_LID = ((-17.5, 1.8), (-27.2, 3.7), (-36.6, 3.4), (-45, 0.2))
 _NOSE_RIDGE = ((0, -3), (0, 9.5), (0, 22), (0, 34.5))
 _NOSE_BASE = ((-14.8, 43), (-7.6, 45.6), (0, 47.6))
