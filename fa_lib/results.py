@@ -130,10 +130,12 @@ class Study:
         if not self.has(split):
             return f"{faces.title}: no such data ({split})."
         shown = {row for table in self.paper.TABLES for row in table.rows.values() if row}
-        devices = sorted({t.provenance["device"] for row in shown for t in self.trained(row)})
+        trained = [t for row in shown for t in self.trained(row)]
+        devices = sorted({t.provenance["device"] for t in trained})
+        learned = " or ".join(f"{faces:,}" for faces in sorted({t.run.config.faces for t in trained}))
         watermark = " SMOKE RUN: sizes are too small for the numbers to mean anything." if self.profile.name == "smoke" else ""
         parts = (
-            faces.title, f"learned from {self.source.faces} faces", f"{split}: {mask.sum()} faces",
+            faces.title, f"learned from {learned} faces", f"{split}: {mask.sum()} faces",
             f"errors over the {faces.scheme.ruler}",
             f"landmark box x 1.4; {self.source.size} px; profile {self.profile.name}; {len(self.seeds)} seeds", *devices,
         )  # fmt: skip
@@ -141,8 +143,9 @@ class Study:
 
 
 def published(paper: ModuleType) -> pd.DataFrame:
-    """The numbers that a paper prints: table, label, metric, value (in the table's own unit)."""
-    return pd.read_csv(storage.PROJECT / "figures" / "published" / f"{paper.SLUG}.csv", comment="#")
+    """The numbers that a paper prints: table, label, metric, value (in the table's own unit); none for a study of our own."""
+    file = storage.PROJECT / "figures" / "published" / f"{paper.SLUG}.csv"
+    return pd.read_csv(file, comment="#") if file.exists() else pd.DataFrame(columns=["table", "label", "metric", "value"])
 
 
 def folder(paper: ModuleType, profile: str, dataset: str) -> str:
@@ -167,7 +170,7 @@ def measure(study: Study, table: Table) -> pd.DataFrame:
             continue
         trained = study.trained(row)
         origin = {
-            "dataset": study.source.dataset, "title": faces.title, "train_faces": study.source.faces,
+            "dataset": study.source.dataset, "title": faces.title, "train_faces": trained[0].run.config.faces,
             "split": table.split, "normaliser": faces.scheme.normaliser, "box": "landmarks x 1.4",
             "profile": study.profile.name, "size": study.source.size,
             "seeds": len(trained), "device": trained[0].provenance["device"], "code": trained[0].provenance["code"],
@@ -196,7 +199,7 @@ def table(study: Study, number: int) -> pd.DataFrame:
     for label in definition.rows:
         line = {}
         for metric in (*definition.columns, "kept", "nme"):
-            if metric in definition.columns:
+            if metric in definition.columns and len(printed):
                 line[metric, "paper"] = f"{printed[label, metric]:g}" if (label, metric) in printed.index else "–"
             line[metric, "recorded"] = _cell(kept, label, metric, current)
             line[metric, "this run"] = "no such data" if absent and definition.rows[label] else _cell(now, label, metric)

@@ -61,6 +61,10 @@ class Config(Protocol):
 
     code: ClassVar[tuple[str, ...]]
 
+    @property
+    def faces(self) -> int:
+        """How many faces it learns from."""
+
     def build(self) -> nn.Module:
         """The untrained network, in the shape that the saved weights have."""
 

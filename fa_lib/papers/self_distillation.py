@@ -16,6 +16,7 @@ from fa_lib.results import Claim, Table
 
 SLUG = "self_distillation"
 NOTEBOOK = "01_self_distillation"
+OWN_DATA = True  # learns from any faces
 TITLE = "Iterative Self-distillation for Precise Facial Landmark Localization"
 ITERATIONS = {"resnet18": 6, "fan2": 3}  # section 4.2
 ARMS = {"gt": {}, "elt": {"elt": True}, "sct": {"sct": True}, "all": {"elt": True, "sct": True}}  # section 4.4

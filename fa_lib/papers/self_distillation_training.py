@@ -108,6 +108,11 @@ class Stage:
 
     code: ClassVar[tuple[str, ...]] = CODE
 
+    @property
+    def faces(self) -> int:
+        """How many faces this network or its teachers learn from."""
+        return self.source.faces
+
     def build(self) -> nn.Module:
         """The untrained network; its weights come from torch's global generator."""
         size = {"size": self.source.size} if self.network == "resnet18" else {}
