@@ -69,4 +69,5 @@ def _crops(stored: Tensor, box: Affine, offset: int, size: int) -> np.ndarray:
     to_crop = torch.tensor([[1.0, 0.0, -offset], [0.0, 1.0, -offset]]).expand(len(stored), 2, 3)
     shown = Affine((box.inverse() @ Affine(to_crop)).matrix.to(stored.device))
     crops = warp_images(stored.permute(0, 3, 1, 2).float(), shown, size)
-    return crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    # laid out as stored crops are: networks round a little differently on another order of the same pixels in memory
+    return np.ascontiguousarray(crops.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy())

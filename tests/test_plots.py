@@ -1,5 +1,6 @@
 """Figures: the same bytes each time, whatever the settings; points where they belong; words and shapes, not colours alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from fa_lib import plots
+from fa_lib.landmarks import Scheme
 
 FACE = np.random.default_rng(0).uniform(5, 40, (68, 2))
 PICTURE = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -170,3 +172,33 @@ def test_zoom_shows_all_points_as_a_square_with_y_down():
     plots.zoom(axes, np.array([[0.0, 0.0], [10.0, 4.0]]))
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     assert left < 0 and right > 10 and top < 0 and bottom > 4 and np.isclose(right - left, bottom - top)
+
+
+def numbers(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_flip_check_draws_the_mean_face_its_mirror_image_and_the_worst_pair(by_hand):
+    face = np.array([[20.0, 20], [44, 20], [32, 34], [24, 44], [40, 44]])
+    random = np.random.default_rng(0)
+    five = Scheme(5, (1, 0, 2, 4, 3), (0, 1), None, {})
+    faces = replace(by_hand(face + random.normal(0, 0.3, (20, 5, 2))), scheme=five)
+    right = plots.flip_check(faces)
+    assert numbers(right) == list("01234") and right.axes[0].get_title("left").startswith("flip is right")
+    wrong = plots.flip_check(replace(faces, scheme=replace(five, flip=(1, 0, 4, 3, 2))))
+    assert "wrong flip" in wrong.axes[0].get_title("left")
+    drawn = {line.get_label(): line.get_xydata() for line in wrong.axes[0].lines if len(line.get_xydata()) == 5}
+    mean, mirrored = drawn["mean face"], drawn["mirrored and renamed by flip"]
+    assert np.allclose(mirrored[[0, 1]], mean[[1, 0]] * [-1, 1]) and np.allclose(mirrored[2], mean[4] * [-1, 1])
+    red = [line for line in wrong.axes[0].lines if line.get_color() == plots.RED]
+    assert len(red) == (1 if "3 and 3" in wrong.axes[0].get_title("left") else 2)
+
+
+def test_no_data_is_a_figure_that_says_so():
+    figure, frame = plots.no_data("no clips")
+    assert [text.get_text() for text in figure.texts] == ["no clips"] and frame.to_numpy().tolist() == [["no clips"]]
+
+
+def test_claims_without_data_say_so():
+    frame = pd.DataFrame([claim("one", "no such data", here=np.nan, low=np.nan, high=np.nan)])
+    assert [text.get_text() for text in plots.claims(frame).axes[0].texts] == ["no such data (std, test)"]
