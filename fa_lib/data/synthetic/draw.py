@@ -45,9 +45,9 @@ LOOK_NAMES = (
 # Where the mean of real people lies, and how widely they differ, in standard deviations of the head's fields: measured
 # by fitting the head to annotated photographs (300-W's AFW). Fields that are not named have mean 0 and spread 1.
 MEAN = {
-    "jaw_drop": 0.4, "chin_forward": 0.3, "chin_square": -0.2, "eye_opening": -0.4, "eye_depth": -0.5, "eye_width": -0.2,
-    "nose_length": -0.6, "nose_forward": 0.2, "nose_tip": 0.3, "lips_forward": 0.6, "mouth_width": 0.2, "face_width": -0.5,
-    "face_height": -0.3, "head_depth": -0.5,
+    "jaw_drop": 0.5, "chin_forward": 0.3, "jaw_width": -0.3, "chin_square": -0.2, "eye_opening": -0.1, "eye_depth": -0.5,
+    "eye_width": -0.2, "eye_height": 0.3, "brow_tilt": -0.2, "nose_length": -0.6, "nose_forward": 0.2, "nose_tip": 0.3,
+    "lips_forward": 0.6, "mouth_width": 0.2, "mouth_height": -0.2, "face_width": -0.7, "face_height": -0.3, "head_depth": -0.5,
 }  # fmt: skip
 SPREAD = {"jaw_width": 1.2, "chin_forward": 1.4, "eye_height": 1.5, "eye_depth": 1.3, "eye_distance": 1.15, "face_width": 1.1,
     "eye_opening": 0.8, "cupid": 0.8}  # fmt: skip

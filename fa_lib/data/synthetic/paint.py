@@ -77,7 +77,7 @@ def shadows(one: HeadParameters, xyz: np.ndarray, near: np.ndarray, scale: float
     if to_key[1] < 0 and one.style[0, 0] != people.BALD:  # hair and hats keep light from above off the brow
         over = hair.of(one)
         reach = np.float32(-to_key[1] * over.shade + 1e-3)
-        np.maximum(dark[: hair.ROWS], np.clip(1 + over.cover / reach, 0, 0.8), out=dark[: hair.ROWS])
+        np.maximum(dark[: hair.ROWS], np.clip(1.6 + 1.6 * over.cover / reach, 0, 0.8), out=dark[: hair.ROWS])
     return cv2.blur(dark, (3, 3)) * one.look[0, draw.LOOK_NAMES.index("shadow")]
 
 

@@ -11,6 +11,7 @@ from fa_lib.errors import InputError
 
 BALD, BUZZ, SHORT, RECEDING, FRINGE, LONG, CURLY, TIED, PARTED, AFRO, SCARF, CAP, BEANIE, BRIM, HOOD, WAVES = range(16)
 HAIR_STYLES = 16
+LOOSE = (FRINGE, LONG, CURLY, PARTED, WAVES)  # hair of which a strand may fall over the face
 HAIR_SHARES = (0.05, 0.08, 0.14, 0.07, 0.10, 0.12, 0.07, 0.07, 0.11, 0.02, 0.02, 0.03, 0.02, 0.02, 0.01, 0.07)
 WORN = (SCARF, CAP, BEANIE, BRIM, HOOD)  # hair styles that are cloth
 GLASSES, SUNGLASSES = 1, 2  # style[:, 1]
@@ -26,6 +27,7 @@ def _style(n: int, rng: np.random.Generator, hard: bool) -> np.ndarray:
     glasses = np.where(rng.random(n) < 0.14, 1, 0)
     glasses = np.where(rng.random(n) < (0.10 if hard else 0.01), 2, glasses)
     occluder = np.where(rng.random(n) < (0.35 if hard else 0.0), rng.integers(1, 9, n), 0)
+    occluder = np.where((occluder == STRANDS) & ~np.isin(hair, LOOSE), HAND, occluder)
     return np.stack([hair, glasses, occluder, rng.integers(0, 8, n)], -1)
 
 
@@ -133,7 +135,7 @@ def _occluded(parameters: HeadParameters, rng: np.random.Generator) -> HeadParam
     n, style = len(parameters), parameters.style.copy()
     shades = rng.random(n) < 0.2
     style[:, 1] = np.where(shades, SUNGLASSES, style[:, 1])
-    style[:, 2] = np.where(shades, style[:, 2], rng.integers(1, 9, n))
+    style[:, 2] = np.where(shades, style[:, 2], rng.integers(HAND, STRANDS, n))
     return parameters.change(style=style)
 
 
