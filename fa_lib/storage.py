@@ -42,6 +42,17 @@ def disk_errors(what: str) -> Iterator[None]:
         ) from error
 
 
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Raises InputError where the disk of `folder` has fewer than `needed` bytes free: before hours of work, not after."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise InputError(
+            f"{what}: needs {needed / 2**30:,.1f} GiB in {folder}, where {free / 2**30:,.1f} are free; set FA_CACHE to another "
+            "disk, or take smaller crops or another split"
+        )
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` that becomes `target` when the block ends well, and vanishes when it does not."""

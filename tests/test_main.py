@@ -1,6 +1,7 @@
 """The command line refuses what is wrong in one sentence with exit code 2, and leaves nothing half-written."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -204,3 +205,11 @@ def test_data_of_ones_own_are_shown_and_prepared(photographs: Path, tmp_path: Pa
     assert "My faces (my_faces), 68 points, 1-based: 2 train, 2 test" in capsys.readouterr().out
     assert main(["data", "prepare", str(tmp_path / "mine.yaml"), "--size", "32"]) == 0
     assert [line[:14] for line in capsys.readouterr().out.splitlines()] == ["train: 2 faces", "test: 2 faces "]
+
+
+def test_crops_that_the_disk_cannot_hold_are_refused_before_they_are_cut(photographs, cache, monkeypatch, capsys) -> None:
+    usage = shutil.disk_usage(photographs)._replace(free=4 * 44 * 44 * 3 - 1)  # a byte less than four crops of 32 px take
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+    prepare = ["data", "prepare", "300w", "--root", str(photographs), "--size", "32"]
+    assert "4 crops: needs 0.0 GiB" in refused(capsys, *prepare)
+    assert main([*prepare, "--split", "full"]) == 0  # two crops

@@ -198,6 +198,8 @@ def _store_samples(
     extra = [array for s in samples for array in (s.visible, s.box) if array is not None]
     told = [",".join(s.attributes) for s in samples]
     key = _digest([*parts, stats, *([told] if any(told) else [])], np.stack([s.landmarks for s in samples]), *extra)
+    if not (storage.cache_folder() / f"{name}-{key}").is_dir():
+        storage.require_space(storage.cache_folder(), len(samples) * stored_size(size) ** 2 * 3, f"{len(samples):,} crops")
     faces, skipped = _open(f"{name}-{key}", functools.partial(_cut, samples, scheme, size, skip_bad))
     if skipped and not skip_bad:
         more = f" (and {len(skipped) - 1:,} more such pictures)" if len(skipped) > 1 else ""
@@ -224,10 +226,10 @@ def _cut(samples: list["readers.Sample"], scheme: Scheme | None, size: int, skip
             else:
                 part.append(sample)
         count = len(samples[0].landmarks)
-        matrix = np.array([c[2] for c in cut], float).reshape(-1, 2, 3)
+        matrix = np.array([c[2] for c in cut], float).reshape(len(cut), 2, 3)
         chunk = {
-            "images": np.array([c[0] for c in cut], np.uint8).reshape(-1, side, side, 3),
-            "landmarks": np.array([c[1] for c in cut], np.float32).reshape(-1, count, 2),
+            "images": np.array([c[0] for c in cut], np.uint8).reshape(len(cut), side, side, 3),
+            "landmarks": np.array([c[1] for c in cut], np.float32).reshape(len(cut), count, 2),
             "matrix": matrix,
             "names": [s.name for s in part],
             "subset": [s.subset for s in part],
@@ -239,9 +241,9 @@ def _cut(samples: list["readers.Sample"], scheme: Scheme | None, size: int, skip
             "skipped": skipped,
         }
         if flags:
-            chunk["visible"] = np.array([s.visible for s in part], bool).reshape(-1, count)
+            chunk["visible"] = np.array([s.visible for s in part], bool).reshape(len(cut), count)
         if by_box:
-            sides = np.array([s.box for s in part], float).reshape(-1, 2, 2)
+            sides = np.array([s.box for s in part], float).reshape(len(cut), 2, 2)
             chunk["length"] = (np.sqrt(np.ptp(sides, axis=1).prod(-1)) * matrix[:, 0, 0]).astype(np.float32)
         yield chunk
 
