@@ -1,7 +1,7 @@
 """From predictions to numbers: the same values as metrics.py, honest intervals, verdicts, tables with the papers' numbers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -12,8 +12,8 @@ import pytest
 from torch import nn
 
 from fa_lib import metrics, results, runs
-from fa_lib.data import Faces
-from fa_lib.data.twice import Twice
+from fa_lib.data import Faces, no_faces
+from fa_lib.data.twice import Twice, nothing
 from fa_lib.errors import InputError
 from fa_lib.geometry import Affine
 from fa_lib.papers import self_distillation
@@ -182,14 +182,15 @@ class Guess:
     """A row that finds its landmarks by adding noise to the truth."""
 
     spread: float
-    faces: Callable = field(compare=False)
+    look: Callable = field(compare=False)
+    faces: int = 30
     code: ClassVar[tuple[str, ...]] = ("metrics",)
 
     def build(self) -> nn.Module:
         return nn.Linear(1, 1)
 
     def train(self, run: runs.Run, folder: Path) -> tuple[nn.Module, pd.DataFrame, dict[str, np.ndarray]]:
-        random, faces = np.random.default_rng(run.seed), self.faces()
+        random, faces = np.random.default_rng(run.seed), self.look()
         looks = [faces.crops()[1] + random.normal(size=faces.landmarks.shape) * self.spread for _ in range(2)]
         found = {"test": looks[0], "video": looks[0], "twice_first": looks[0], "twice_second": looks[1]}
         return self.build(), pd.DataFrame({"epoch": [0], "seconds": [36.0], "total": [1.0]}), found
@@ -298,3 +299,46 @@ def test_wrong_questions_are_refused(study: results.Study, ask: Callable, compla
 def test_real_and_rendered_results_lie_apart():
     assert results.folder(self_distillation, "desk", "synthetic/300w") == "desk/self_distillation"
     assert results.folder(self_distillation, "desk", "300w") == "desk/self_distillation/300w"
+
+
+@pytest.fixture
+def bare(study: results.Study, by_hand: Callable) -> results.Study:
+    """The same paper on a data set without clips and without faces that were labelled twice."""
+    study.source.video = lambda: no_faces(64, study.test.scheme, "mine has no clips")
+    study.source.twice = lambda: nothing(64, 68)
+    claims = (Claim("Steadier on video", "better", "plain", "std", "video"), *study.paper.CLAIMS)
+    tables = (Table(2, "On video", {"SAN": None, "FAN2HG": "better"}, ("bias",), "video", 1000), *study.paper.TABLES)
+    study.paper.CLAIMS, study.paper.TABLES = claims, tables
+    for row in study.paper.ROWS:  # what such a study predicts: nothing where there is nothing
+        for trained in study.trained(row):
+            found = {key: value if key == "test" else value[:0] for key, value in trained.predictions.items()}
+            np.savez(trained.folder / "predictions.npz", **found)
+    return study
+
+
+def test_what_a_set_has_not_got_is_called_so_and_the_rest_is_measured(bare: results.Study):
+    found = results.claims(bare)
+    assert list(found["verdict"]) == ["no such data", "reproduced", "not reproduced", "undecided", "no such data"]
+    table = results.table(bare, 2)
+    assert table.loc["FAN2HG", ("bias", "this run")] == "no such data" and table.loc["SAN", ("bias", "this run")] == "–"
+    assert "no such data" not in results.table(bare, 1).to_string()
+    assert bare.about("video") == "mine has no clips: no such data (video)." and "inter-ocular distance" in bare.about("test")
+    assert bare.has("test") and not bare.has("video") and not bare.has("twice")
+    assert results.measure(bare, bare.paper.TABLES[0])["value"].isna().all()
+
+
+def test_errors_are_divided_by_the_normaliser_of_the_faces(study: results.Study):
+    """The faces' own lengths, twice the distance of the eyes, halve every error; tables and captions say what was used."""
+    plain = study.estimate("plain", "nme").value
+    faces = study.test
+    box = replace(faces, length=(2 * faces.lengths()).astype(np.float32), scheme=replace(faces.scheme, normaliser="box"))
+    study.source.test = lambda: box
+    other = results.Study(study.paper, "smoke")
+    assert other.estimate("plain", "nme").value == pytest.approx(plain / 2, rel=1e-5)
+    assert "size of the face box" in other.about("test")
+    assert set(results.measure(other, other.paper.TABLES[0])["normaliser"]) == {"box"}
+
+
+def test_unknown_split_is_refused(study: results.Study):
+    with pytest.raises(InputError, match="has no part 'comon'; its parts are common, challenging"):
+        study.estimate("plain", "nme", "comon")

@@ -1,6 +1,7 @@
 """Augmentation: pictures and landmarks move together, mirrors swap points, and a generator's state is the whole state."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import Generator, Tensor
 from fa_lib.data import Augment, Batches, Faces
 from fa_lib.geometry import apply_to_landmarks
 from fa_lib.heatmaps import decode, draw
-from fa_lib.landmarks import SCHEMES
+from fa_lib.landmarks import SCHEMES, Scheme
 
 SIZE = 64
 FLIP = torch.as_tensor(SCHEMES[68].flip)
@@ -163,3 +164,41 @@ def test_colour_casts_differ_by_channel_and_contrast_does_not():
 def test_nothing_is_recoloured_without_being_asked():
     images = torch.rand(2, 3, 8, 8)
     assert Augment(flip=0.5, degrees=10).recolour(images, seeded()) is images
+
+
+def test_trap_flags_of_a_mirrored_face_change_places_with_its_points(by_hand: Callable):
+    """What hides the eye on the left hides, in the mirror, the eye on the right; without augmentation flags stay."""
+    hidden = np.array(list(SCHEMES[68].regions["left_eye"]))
+    visible = np.ones((3, 68), bool)
+    visible[:, hidden] = False
+    faces = replace(by_hand(np.full((3, 68, 2), 30.0), SIZE), visible=visible)
+    mirrored, plain = (next(iter(Batches(faces, Augment(flip=flip), 3))).visible for flip in (1.0, 0.0))
+    assert not mirrored[:, list(SCHEMES[68].regions["right_eye"])].any() and int(mirrored.sum()) == 3 * 62
+    assert mirrored.dtype == torch.bool and torch.equal(plain, torch.from_numpy(visible))
+
+
+def test_half_mirrored_batch_moves_the_flags_of_the_mirrored_faces_alone():
+    points, flags = torch.rand(40, 68, 2) * SIZE, torch.rand(40, 68, generator=seeded(5)) < 0.5
+    _, moved, seen = Augment(flip=0.5)(torch.zeros(40, 3, SIZE, SIZE), points, SIZE, seeded(), visible=flags)
+    mirrored = (moved - points).abs().amax((1, 2)) > 1e-3
+    assert 5 < mirrored.sum() < 35
+    assert torch.equal(seen[mirrored], flags[mirrored][:, FLIP]) and torch.equal(seen[~mirrored], flags[~mirrored])
+
+
+def test_scheme_of_the_faces_says_how_they_mirror(by_hand: Callable):
+    """Three points of one's own, a number that no known scheme has; and 68 points that mirror otherwise than 300-W's."""
+    three = Scheme(3, (1, 0, 2), (0, 1), None, {})
+    faces = replace(by_hand(np.array([[[10.0, 20], [50, 20], [30, 40]]]).repeat(2, 0), SIZE), scheme=three)
+    moved = next(iter(Batches(faces, Augment(flip=1.0), 2))).landmarks
+    assert torch.allclose(moved, torch.tensor([[13.0, 20], [53, 20], [33, 40]]), atol=1e-4)
+    plain = replace(SCHEMES[68], flip=tuple(range(68)))
+    points = torch.rand(1, 68, 2) * SIZE
+    moved = Augment(flip=1.0)(torch.zeros(1, 3, SIZE, SIZE), points, SIZE, seeded(), plain)[1]
+    assert torch.allclose(moved[..., 0], SIZE - 1 - points[..., 0], atol=1e-4)
+
+
+def test_unlabelled_faces_are_augmented_without_points(by_hand: Callable):
+    faces = by_hand(np.zeros((4, 0, 2)), SIZE)
+    assert faces.scheme is None
+    batch = next(iter(Batches(faces, Augment(flip=0.5, degrees=20, noise=0.1), 4)))
+    assert batch.images.shape == (4, 3, SIZE, SIZE) and batch.landmarks.shape == (4, 0, 2) and batch.visible is None

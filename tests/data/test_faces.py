@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from fa_lib.data import Faces, faces, load
+from fa_lib import metrics
+from fa_lib.data import Faces, faces, load, manifests
 from fa_lib.data.crops import EXPAND, cut_face, stored_size
+from fa_lib.data.readers import READERS, Reader, Sample
 from fa_lib.errors import InputError
+from fa_lib.landmarks import SCHEMES
 
 NAMES = ("lfpw/testset/image_0001", "lfpw/testset/image_0002", "helen/testset/30427236_1", "ibug/image_003_1")
 
@@ -252,7 +255,7 @@ def test_cache_that_is_a_file_is_refused(cache: Path, monkeypatch: pytest.Monkey
         (("300x", "train"), "data set '300x' cannot be loaded"),
         (("synthetic/300w", "test"), "train, common, challenging, full"),
         (("synthetic/300vw", "4"), "1, 2, 3, test"),
-        (("synthetic/wflw", "train"), "there is synthetic/300w"),
+        (("synthetic/lfpw", "train"), "there is synthetic/300w"),
         (("synthetic/300w", "train", None, 40), "multiple of 16"),
         (("synthetic/300w", "train", None, 16), "at least 32"),
         (("300w", "train", "nowhere"), "there is no such folder"),
@@ -272,3 +275,130 @@ def test_store_says_which_version_of_the_faces_it_holds(cache: Path):
     assert json.loads((folder / "meta.json").read_text())["shape"] == [2, 44, 44, 3]
     shutil.rmtree(folder)
     assert faces._read(folder) is None
+
+
+def sample(root: Path, number: int, landmarks: np.ndarray | None = None, **more: object) -> Sample:
+    """A face of 40 x 40 pixels in a picture of 120 x 140 whose red is x and whose green is y."""
+    root.mkdir(exist_ok=True)
+    path = root / f"{number}.png"
+    y, x = np.mgrid[0:120, 0:140]
+    cv2.imwrite(str(path), np.stack([np.full_like(x, number), y, x], -1).astype(np.uint8))
+    if landmarks is None:
+        landmarks = np.random.default_rng(number).uniform(0, 40, (19, 2)) + [50, 40]
+    return Sample(path, landmarks, f"face {number}", "train", f"photo {number}", **more)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable:
+    """Makes samples a data set that `load` reads, under the name of AFLW; returns the folder to give as root."""
+
+    def make(samples: list[Sample]) -> Path:
+        monkeypatch.setitem(READERS, "aflw", Reader(("train",), lambda root, split: samples, lambda root, manifest: None))
+        return tmp_path
+
+    return make
+
+
+def test_flags_attributes_and_boxes_are_kept(cache: Path, known: Callable, tmp_path: Path):
+    """Errors on AFLW are divided by the side of its own face box: here 50 x 32 pixels, the geometric mean is 40."""
+    flags = np.random.default_rng(0).random((5, 19)) < 0.5
+    told = ("frontal",), (), ("frontal", "blur"), (), ("blur",)
+    box = np.array([40.0, 35, 90, 67])
+    samples = [sample(tmp_path / "p", i, visible=flags[i], attributes=told[i], box=box) for i in range(5)]
+    root = known(samples)
+    for found in (load("aflw", "train", root, 32), load("aflw", "train", root, 32)):  # built, and read again
+        assert (found.visible == flags).all() and found.scheme is SCHEMES[19]
+        assert np.allclose(found.lengths(), 40 * found.matrix[:, 0, 0], rtol=1e-5)
+        assert np.allclose(found.select(np.array([3, 0])).length, found.length[[3, 0]])
+        assert found.parts() == ["train", "blur", "frontal"]
+        assert found.part("frontal").tolist() == [True, False, True, False, False]
+        assert found.part("blur").tolist() == [False, False, True, False, True] and found.part("train").all()
+        with pytest.raises(InputError, match="has no part 'front'; its parts are train, blur, frontal"):
+            found.part("front")
+    other = [sample(tmp_path / "p", i, visible=~flags[i], attributes=told[i], box=box) for i in range(5)]
+    assert load("aflw", "train", known(other), 32).fingerprint != found.fingerprint
+
+
+def test_lengths_follow_the_scheme_where_the_set_has_no_boxes(cache: Path, known: Callable, tmp_path: Path):
+    faces = load("aflw", "train", known([sample(tmp_path / "p", i) for i in range(2)]), 32)
+    assert faces.length is None and faces.visible is None and faces.attributes.tolist() == ["", ""]
+    assert np.allclose(faces.lengths(), metrics.lengths(faces.landmarks, "box"), rtol=1e-5)
+    eyes = [sample(tmp_path / "q", i, official_points(i)) for i in range(2)]
+    faces = load("aflw", "train", known(eyes), 32)
+    target = faces.crops()[1]
+    assert np.array_equal(faces.lengths(), metrics.lengths(target, "inter_ocular"))
+    assert np.array_equal(faces.lengths(2 * target), metrics.lengths(2 * target, "inter_ocular"))
+
+
+def colours(faces: Faces, where: np.ndarray) -> np.ndarray:
+    """The place in the photograph (x, y) that each stored picture shows at `where` (x, y): its red and green."""
+    x, y = where + faces.offset
+    return faces.images[:, y, x, :2]
+
+
+def test_unlabelled_faces_are_cut_about_their_box_or_are_the_whole_picture(cache: Path, known: Callable, tmp_path: Path):
+    none = np.zeros((0, 2))
+    boxed = load(
+        "aflw", "train", known([sample(tmp_path / "p", i, none, box=np.array([40.0, 30, 90, 70])) for i in range(2)]), 64
+    )
+    assert boxed.scheme is None and boxed.landmarks.shape == (2, 0, 2) and boxed.length is None
+    for at, place in ((31, 65), (63, 65 + 35), (0, 65 - 35)):  # a square of 1.4 times the longer side about (65, 50)
+        assert np.allclose(colours(boxed, np.array([at, 31]))[:, 0], place, atol=1.5)
+    with pytest.raises(InputError, match="no length that errors could be divided by"):
+        boxed.lengths()
+    whole = load("aflw", "train", known([sample(tmp_path / "q", i, none) for i in range(2)]), 64)
+    assert np.allclose(whole.matrix[:, 0, 0], 64 / 140)
+    assert np.allclose(colours(whole, np.array([0, 31])), [0.6, 59], atol=1.5)
+
+
+def test_landmarks_without_extent_need_a_box(cache: Path, known: Callable, tmp_path: Path):
+    one = np.array([[65.0, 50.0]])
+    with pytest.raises(InputError, match="0.png: its landmarks have no extent"):
+        load("aflw", "train", known([sample(tmp_path / "p", 0, one)]), 32)
+    faces = load("aflw", "train", known([sample(tmp_path / "p", 0, one, box=np.array([40.0, 30, 90, 70]))]), 32)
+    assert np.allclose(faces.crops()[1], 15.5)
+
+
+def test_bad_picture_is_named_and_skipped_and_counted_only_where_asked(cache: Path, tree: Path, capsys):
+    path = cut_picture(tree)
+    faces = load("300w", "full", tree, 32, skip_bad=True)
+    said = capsys.readouterr().err
+    assert f"left out: {path}" in said and len(said.splitlines()) == 1
+    assert len(faces) == 3 and Path(NAMES[1]).name not in " ".join(faces.names)
+    assert faces.title.endswith("; 1 that cannot be read left out")
+    assert load("300w", "full", tree, 32, skip_bad=True).title == faces.title  # from the store as well
+    with pytest.raises(InputError, match=f"{path.name}: the picture is cut off.*--skip-bad"):  # which is no way round the fault
+        load("300w", "full", tree, 32)
+    assert "left out" not in load("300w", "challenging", tree, 32, skip_bad=True).title
+
+
+def test_set_of_bad_pictures_is_refused(cache: Path, known: Callable, tmp_path: Path, capsys):
+    samples = [sample(tmp_path / "p", i) for i in range(2)]
+    for one in samples:
+        one.path.write_bytes(b"no picture")
+    with pytest.raises(InputError, match="none of its 2 pictures can be read, the first because: .*0.png"):
+        load("aflw", "train", known(samples), 32, skip_bad=True)
+    assert left_in(cache) == []
+
+
+def test_skipping_works_across_chunks(cache: Path, known: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr(faces, "CHUNK", 2)
+    samples = [sample(tmp_path / "p", i, visible=np.ones(19, bool)) for i in range(6)]
+    for i in (2, 3, 5):  # a whole chunk, and half of one
+        samples[i].path.write_bytes(b"no picture")
+    found = load("aflw", "train", known(samples), 32, skip_bad=True)
+    assert list(found.names) == ["face 0", "face 1", "face 4"] and found.visible.shape == (3, 19)
+    assert "3 that cannot be read left out" in found.title
+
+
+def test_title_says_how_much_of_a_set_is_there(cache: Path, known: Callable, tmp_path: Path):
+    expected = manifests.load("aflw").splits["train"].expected
+    assert load("aflw", "train", known([sample(tmp_path / "p", i) for i in range(2)]), 32).title == (
+        f"{manifests.load('aflw').title}, partial: 2 of {expected:,} train faces"
+    )
+
+
+def test_no_faces_have_the_shape_of_faces():
+    none = faces.no_faces(64, SCHEMES[98], "nothing")
+    assert len(none) == 0 and none.crops()[0].shape == (0, 64, 64, 3) and none.crops()[1].shape == (0, 98, 2)
+    assert none.parts() == [] and none.lengths().shape == (0,) and none.offset == 12
