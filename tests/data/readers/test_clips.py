@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fa_lib.data import manifests
+from fa_lib.data import load, manifests
 from fa_lib.data.manifests import verify
 from fa_lib.data.readers import clips, video
 from fa_lib.data.readers.clips import read_300vw, read_ddd
@@ -319,3 +319,15 @@ def test_other_sets_of_the_name_and_foreign_videos_are_refused(tmp_path: Path):
     assert "train, evaluation" in refusal(read_ddd, tmp_path, "test")
     put_drive(tmp_path, "copy/001/glasses/yawning.avi", "001_yawning")
     assert "the same video" in refusal(read_ddd, tmp_path, "train")
+
+
+def test_frames_become_crops_and_titles_count_clips(tmp_path: Path, cache: Path):
+    put_clip(tmp_path / "300vw", "001", 3)
+    put_drive(tmp_path / "ddd", "001/glasses/yawning.avi", "001_yawning")
+    frames = load("300vw", "train", tmp_path / "300vw", 32)
+    assert len(frames) == 3 and frames.title == "300-VW without its excluded frames, partial: 1 of 50 train clips"
+    drive = load("ddd", "train", tmp_path / "ddd", 32)
+    assert drive.landmarks.shape == (5, 0, 2) and drive.title == "NTHU-DDD, partial: 1 of 360 train clips"
+    for faces in (frames, drive):  # the middle pixel, known by its grey
+        shades = faces.crops()[0][:, 16, 16].mean(1)
+        assert [round((grey - 20) / 9) for grey in shades] == list(range(1, len(faces) + 1))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fa_lib.data import manifests
-from fa_lib.data.manifests import load, verify
+from fa_lib.data import load, manifests
+from fa_lib.data.manifests import verify
 from fa_lib.data.readers import READERS, unlabelled
 from fa_lib.data.readers.unlabelled import box_of_five_points, read_affectnet, read_celeba, read_vggface2
 from fa_lib.errors import InputError
@@ -90,7 +90,7 @@ SETS = pytest.mark.parametrize("name", ["celeba", "affectnet", "vggface2"])
 @SETS
 def test_samples_have_a_box_and_no_landmarks(tmp_path: Path, name: str):
     samples = any_set(name, tmp_path)(tmp_path, "train")
-    assert len(samples) == 3 and load(name).scheme == 0
+    assert len(samples) == 3 and manifests.load(name).scheme == 0
     for sample in samples:
         assert sample.landmarks.shape == (0, 2) and sample.box.shape == (4,) and sample.subset == "train"
         assert sample.read().shape == (24, 20, 3) and sample.path.suffix == ".jpg"
@@ -139,6 +139,17 @@ def test_wrong_folders_and_splits_are_refused(tmp_path: Path, name: str):
     for sample in read(tmp_path / "root", "train"):
         sample.path.unlink()
     assert "holds none of the 3 listed" in refusal(read, tmp_path / "root", "train")
+
+
+@SETS
+def test_crops_are_cut_about_the_box(tmp_path: Path, cache: Path, name: str):
+    samples = any_set(name, tmp_path)(tmp_path, "train")
+    faces = load(name, "train", tmp_path, 32)
+    assert faces.landmarks.shape == (3, 0, 2) and f"{manifests.load(name).title}, partial: 3 of" in faces.title
+    box = np.array([sample.box for sample in samples]).reshape(3, 2, 2)
+    middle = np.einsum("nij,nj->ni", faces.matrix[:, :, :2], box.mean(1)) + faces.matrix[:, :, 2]
+    assert np.allclose(middle, (faces.images.shape[1] - 1) / 2)
+    assert np.allclose(faces.matrix[:, 0, 0] * np.ptp(box, axis=1).max(1) * 1.4, 32)
 
 
 # CelebA
