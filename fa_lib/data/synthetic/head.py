@@ -126,9 +126,9 @@ class Marks:
 
 @lru_cache(maxsize=8)
 def _skin_readings(points: int) -> tuple[np.ndarray, np.ndarray]:
-    """How to read a scheme's places on the skin, and those half a cell to their four sides: (5, F, 4) twice."""
+    """How to read a scheme's places on the skin, and those a little to their four sides: (5, F, 4) twice."""
     place = curves.skin_places(points)[1]
-    steps = np.array([[0, 0], [0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
+    steps = np.array([[0, 0], [1.5, 0], [-1.5, 0], [0, 1.5], [0, -1.5]])  # farther than the folds of shut lips and lids
     return surface.corners(place + steps[:, None])
 
 
@@ -186,7 +186,10 @@ def _pupils(projected: np.ndarray, irises: np.ndarray | None) -> np.ndarray:
     upper, lower = np.moveaxis((a + (b - a) * part)[..., 0, :], 2, 0)
     gap = (lower - upper)[..., :2]
     open_ = np.clip(((wanted - upper[..., :2]) * gap).sum(-1) / np.maximum((gap * gap).sum(-1), 1e-3), 0, 1)[..., None]
-    return np.concatenate([upper + open_ * (lower - upper), np.tile(place[:, :, 2].mean(1), (len(projected), 1, 1))], -1)
+    found = upper + open_ * (lower - upper)
+    short = at / 4 - ((found[..., :2] - first) * axis).sum(-1) / np.maximum((axis * axis).sum(-1), 1e-3)
+    found[..., :2] += short[..., None] * axis
+    return np.concatenate([found, np.tile(place[:, :, 2].mean(1), (len(projected), 1, 1))], -1)
 
 
 def marks(projected: np.ndarray, points: int = 68, irises: np.ndarray | None = None) -> Marks:

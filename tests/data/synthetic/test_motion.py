@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fa_lib.data.synthetic.motion import make_300vw
+from fa_lib.data.synthetic.motion import draw_clip, make_300vw
 from fa_lib.errors import InputError
 
 
@@ -49,3 +49,26 @@ def test_a_clip_repeats_and_does_not_depend_on_the_number_of_clips():
 def test_make_300vw_rejects_an_unknown_scenario():
     with pytest.raises(InputError, match="scenario"):
         make_300vw(4, 1, 5, 32)
+
+
+def test_a_driver_nearly_holds_still_and_has_no_landmarks():
+    clip = draw_clip("ddd", "evaluation", 0, 50, 48)
+    assert clip.landmarks.shape == (50, 0, 2) and clip.truth.shape == (50, 68, 2)
+    length = np.linalg.norm(clip.truth[0, 45] - clip.truth[0, 36])
+    driver, arbitrary = (
+        np.mean([np.ptp(draw_clip(*part, i, 30, 16).truth[:, 27:36].mean(1), axis=0).max() for i in range(4)])
+        for part in (("ddd", "evaluation"), ("300vw", "3"))
+    )
+    assert driver < 0.6 * arbitrary
+    assert np.ptp(clip.truth[:, 27:36].mean(1), axis=0).max() < 0.35 * length
+
+
+def test_scenario_3_is_strongly_compressed_and_the_same_in_every_frame():
+    clip = draw_clip("300vw", "3", 1, 3, 64)
+    assert clip.scenario == 3 and draw_clip("300vw", "train", 4, 3, 32).scenario == 2
+
+
+@pytest.mark.parametrize(("name", "part"), [("300vw", "4"), ("ddd", "1"), ("wflw", "train")])
+def test_clips_that_do_not_exist_are_refused(name, part):
+    with pytest.raises(InputError, match="ddd with train, evaluation"):
+        draw_clip(name, part, 0, 5, 32)

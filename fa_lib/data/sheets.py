@@ -1,0 +1,101 @@
+"""Contact sheets of the rendered sets: many faces in one picture, each with its points, so that a person can look them over."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from fa_lib import storage
+from fa_lib.data.crops import EXPAND
+from fa_lib.data.synthetic import motion, people, sets
+from fa_lib.data.synthetic.render import Rendered, render
+
+SEEN, HIDDEN = (90, 255, 90), (255, 60, 60)
+COLUMNS, ROWS = 8, 4
+TILE = 160  # pixels
+FRAMES = 100  # of a clip, of which COLUMNS are shown
+EXPAND_SHOWN = 1.15 * EXPAND  # a little of the surroundings besides the crop
+
+
+def mark(picture: np.ndarray, points: np.ndarray, visible: np.ndarray | None = None) -> np.ndarray:
+    """A copy of a picture (H, W, 3) with points (K, 2) drawn: green dots, red crosses where visible (K,) says hidden."""
+    shown = picture.copy()
+    size = max(1, round(len(picture) / 160))
+    for i, point in enumerate(points):
+        x, y = np.round(point).astype(int).tolist()
+        if visible is None or visible[i]:
+            cv2.circle(shown, (x, y), size, SEEN, -1, cv2.LINE_AA)
+        else:
+            cv2.drawMarker(shown, (x, y), HIDDEN, cv2.MARKER_TILTED_CROSS, 3 * size, 1)
+    return shown
+
+
+def grid(pictures: list[np.ndarray], columns: int = COLUMNS) -> np.ndarray:
+    """Pictures of one size (H, W, 3), row after row; the last row is filled up with black.
+
+    >>> grid([np.zeros((2, 3, 3), np.uint8)] * 3, 2).shape
+    (4, 6, 3)
+    """
+    filled = pictures + [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
+    return np.concatenate([np.concatenate(filled[i : i + columns], 1) for i in range(0, len(filled), columns)])
+
+
+def of_stills(name: str, seed: int = 0, tile: int = TILE) -> np.ndarray:
+    """A sheet of the first faces of a rendered set ("wflw"), of its test split where it has one; unlabelled faces too."""
+    split = list(sets.SETS[name].splits)[-1]
+    count = sets.SETS[name].splits[split]
+    last = slice(count - ROWS * COLUMNS // 2, count)  # the end of a set whose parts follow one another is its other part
+    halves = [sets.make(name, split, count, tile, seed, EXPAND_SHOWN, part) for part in (slice(0, ROWS * COLUMNS // 2), last)]
+    return grid([mark(*face) for drawn in halves for face in zip(drawn.images, drawn.truth, drawn.visible, strict=True)])
+
+
+def of_clips(name: str, seed: int = 0, tile: int = TILE) -> np.ndarray:
+    """A sheet of the clips of a rendered set ("300vw"): a clip a row, time to the right."""
+    parts = list(motion.PARTS[name])
+    rows = []
+    for row in range(ROWS):
+        clip = motion.draw_clip(name, parts[row % len(parts)], row // len(parts), FRAMES, tile, seed)
+        chosen = np.linspace(0, FRAMES - 1, COLUMNS).astype(int)
+        rows += [mark(clip.images[t], clip.truth[t]) for t in chosen]
+    return grid(rows)
+
+
+def of_poses(points: int, seed: int = 0, tile: int = TILE) -> np.ndarray:
+    """A sheet of four people turned from -90 to 90 degrees, with the points of a scheme: 68, 98, 29 or 19."""
+    drawn = _turned(points, seed, tile)
+    return grid([mark(*face) for face in zip(*drawn, strict=True)])
+
+
+def _turned(points: int, seed: int, tile: int) -> Rendered:
+    rng = np.random.default_rng([seed, 90])
+    some = people.sample(ROWS, rng, difficulty="clip")
+    for row, attribute in ((1, "expression"), (2, "expression")):
+        strong = people.with_attribute(some[row : row + 1], attribute, rng)
+        expression = some.expression.copy()
+        expression[row] = strong.expression[0]
+        some = some.change(expression=expression)
+    every = some[np.repeat(np.arange(ROWS), COLUMNS)]
+    yaw = np.tile(np.linspace(-90, 90, COLUMNS), ROWS)
+    pitch = np.repeat(np.linspace(-15, 20, ROWS), COLUMNS)
+    return render(every.change(pose=np.stack([yaw, pitch, 0 * yaw], -1)), tile, expand=EXPAND_SHOWN, points=points)
+
+
+def sheets() -> dict[str, Callable[[], np.ndarray]]:
+    """What draws each sheet, by its name: one for every rendered set, and the poses in every scheme."""
+    drawers = {name: lambda name=name: of_stills(name) for name in sets.SETS}
+    drawers |= {name: lambda name=name: of_clips(name) for name in motion.PARTS}
+    return drawers | {f"poses_{points}": lambda points=points: of_poses(points) for points in (68, 98, 29, 19)}
+
+
+def write_all(folder: str | Path) -> list[Path]:
+    """Draw all sheets into a folder as PNG pictures of 256 colours, which keeps them small; returns the files."""
+    folder = Path(folder)
+    written = []
+    with storage.disk_errors(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, draw in sheets().items():
+            written.append(folder / f"{name}.png")
+            Image.fromarray(draw()).quantize(256).save(written[-1], optimize=True)
+    return written
