@@ -15,10 +15,9 @@ import pandas as pd
 import torch
 
 from fa_lib import plots, results, runs, storage
+from fa_lib.data.readers.own import is_manifest
 from fa_lib.errors import InputError, suggest
 from fa_lib.papers import PAPERS
-
-START = "00_start_here"
 
 
 def reproduce(
@@ -28,10 +27,13 @@ def reproduce(
     if profile not in runs.PROFILES:
         hint = suggest(profile, runs.PROFILES)
         raise InputError(f"--profile {profile}: there is no such profile{hint}; there are: {', '.join(runs.PROFILES)}")
-    chosen = [paper_named(slug) for slug in slugs] or list(PAPERS.values())
+    suitable = [paper for paper in PAPERS.values() if paper.OWN_DATA or not is_manifest(root)]
+    chosen = [paper_named(slug) for slug in slugs] or suitable
     given = {"profile": profile, "data": str(Path(root).resolve()) if root else "synthetic", **parameters}
     for book in _books(chosen):
         check_parameters(book, given)
+    if not tables_only:
+        _write_sheets(storage.PROJECT / "figures" / profile / "data")
     for paper in chosen:
         study = results.Study(paper, profile, root)
         target = storage.PROJECT / "figures" / results.folder(paper, profile, study.source.dataset)
@@ -40,6 +42,18 @@ def reproduce(
             write_tables(study, target)
         else:
             _reproduce_paper(study, target, jobs, given)
+
+
+def _write_sheets(target: Path) -> None:
+    """Contact sheets of all rendered sets, where the renderer has changed since they were drawn."""
+    from fa_lib.data import rendered, sheets  # the renderer paints its textures on import
+
+    wanted, stamp = {"code": rendered.code_hash()}, target / "stamp.json"
+    if stamp.exists() and json.loads(stamp.read_text()) == wanted:
+        return
+    print("drawing contact sheets of the rendered data sets ...", flush=True)
+    print(f"{target} holds {', '.join(file.name for file in sheets.write_all(target))}")
+    storage.write_json(stamp, wanted)
 
 
 def _reproduce_paper(study: results.Study, target: Path, jobs: int | None, parameters: dict[str, str]) -> None:
@@ -68,7 +82,7 @@ def paper_named(slug: str) -> ModuleType:
 
 
 def _books(papers: list[ModuleType]) -> list[Path]:
-    return [storage.PROJECT / "notebooks" / f"{name}.ipynb" for name in (START, *(paper.NOTEBOOK for paper in papers))]
+    return [storage.PROJECT / "notebooks" / f"{name}.ipynb" for name in dict.fromkeys(paper.NOTEBOOK for paper in papers)]
 
 
 def _table_rows(paper: ModuleType) -> tuple[str, ...]:

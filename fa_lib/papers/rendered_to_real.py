@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 
 from fa_lib import data, losses, models, runs, training
 from fa_lib.data import Augment, Batch, Faces
+from fa_lib.data.readers.own import is_manifest
 from fa_lib.errors import InputError, suggest
 from fa_lib.heatmaps import draw, to_map
 from fa_lib.papers.self_distillation import MASS, RATES
@@ -123,6 +124,10 @@ def step(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 def source(profile: str, root: str | None = None) -> DataSource:
     """What every row is tested on: rendered faces, or the real 300-W where `root` names its folder."""
+    if is_manifest(root):
+        raise InputError(
+            f"{SLUG}: rendered faces are compared with faces of the same 68 points; give a folder of 300-W, not {root}"
+        )
     p = runs.PROFILES[profile]
     name = "synthetic/300w" if root is None else "300w"
     small = root is None or profile in ("smoke", "quick")

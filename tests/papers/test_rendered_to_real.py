@@ -42,6 +42,11 @@ def test_unknown_row_is_refused(study: results.Study):
         study.run("fan2-wilde", 0)
 
 
+def test_own_faces_of_another_scheme_are_refused():
+    with pytest.raises(InputError, match="68 points"):
+        paper.source("smoke", "mine.yaml")
+
+
 @pytest.mark.parametrize("profile", runs.PROFILES)
 def test_every_profile_has_its_settings(profile: str):
     few, many = paper.SETTINGS[profile].faces
