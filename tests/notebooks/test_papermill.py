@@ -71,6 +71,17 @@ def test_notebook_runs_at_profile_smoke(notebook: Path, executed):
 
 
 @every_notebook
+def test_notebook_runs_on_faces_of_ones_own(notebook: Path, own_data: Path, folder: Path, environment: dict[str, str]):
+    """Five landmarks in COCO JSON, without a change in code."""
+    out = folder / f"{notebook.stem}.own.ipynb"
+    papermill = Path(sys.executable).with_name("papermill")
+    parameters = ("-p", "profile", "smoke", "-p", "data", own_data, "-p", "seeds", "1")
+    call(papermill, notebook, out, *parameters, "--cwd", notebook.parent, cwd=ROOT, environment=environment)
+    said = out.read_text()
+    assert "My faces" in said and "distance of points 0 and 1" in said
+
+
+@every_notebook
 def test_notebook_gives_the_same_output_twice(notebook: Path, executed, environment: dict[str, str]):
     target = executed(notebook)
     options = ["-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]
