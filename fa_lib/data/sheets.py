@@ -5,17 +5,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from fa_lib import storage
 from fa_lib.data.crops import EXPAND
 from fa_lib.data.synthetic import motion, people, sets
-from fa_lib.data.synthetic.render import Rendered, render
+from fa_lib.data.synthetic.render import render
 
 SEEN, HIDDEN = (90, 255, 90), (255, 60, 60)
 COLUMNS, ROWS = 8, 4
 TILE = 160  # pixels
-FRAMES = 100  # of a clip, of which COLUMNS are shown
+FRAMES = 60  # of a clip, of which COLUMNS are shown
 EXPAND_SHOWN = 1.15 * EXPAND  # a little of the surroundings besides the crop
 
 
@@ -62,40 +61,36 @@ def of_clips(name: str, seed: int = 0, tile: int = TILE) -> np.ndarray:
     return grid(rows)
 
 
-def of_poses(points: int, seed: int = 0, tile: int = TILE) -> np.ndarray:
-    """A sheet of four people turned from -90 to 90 degrees, with the points of a scheme: 68, 98, 29 or 19."""
-    drawn = _turned(points, seed, tile)
-    return grid([mark(*face) for face in zip(*drawn, strict=True)])
-
-
-def _turned(points: int, seed: int, tile: int) -> Rendered:
+def of_poses(seed: int = 0, tile: int = TILE) -> np.ndarray:
+    """A sheet of people turned from -90 to 90 degrees: a person and a scheme of 68, 98, 29 and 19 points a row."""
     rng = np.random.default_rng([seed, 90])
-    some = people.sample(ROWS, rng, difficulty="clip")
-    for row, attribute in ((1, "expression"), (2, "expression")):
-        strong = people.with_attribute(some[row : row + 1], attribute, rng)
-        expression = some.expression.copy()
-        expression[row] = strong.expression[0]
-        some = some.change(expression=expression)
-    every = some[np.repeat(np.arange(ROWS), COLUMNS)]
-    yaw = np.tile(np.linspace(-90, 90, COLUMNS), ROWS)
-    pitch = np.repeat(np.linspace(-15, 20, ROWS), COLUMNS)
-    return render(every.change(pose=np.stack([yaw, pitch, 0 * yaw], -1)), tile, expand=EXPAND_SHOWN, points=points)
+    yaw = np.linspace(-90, 90, COLUMNS)
+    rows = []
+    for points, pitch in ((68, 0), (98, -15), (29, 10), (19, 20)):
+        one = people.sample(1, rng, difficulty="clip")
+        if pitch:
+            one = people.with_attribute(one, "expression", rng)
+        turned = one[np.zeros(COLUMNS, int)].change(pose=np.stack([yaw, np.full(COLUMNS, pitch), 0 * yaw], -1))
+        rows += [mark(*face) for face in zip(*render(turned, tile, expand=EXPAND_SHOWN, points=points), strict=True)]
+    return grid(rows)
 
 
 def sheets() -> dict[str, Callable[[], np.ndarray]]:
-    """What draws each sheet, by its name: one for every rendered set, and the poses in every scheme."""
+    """What draws each sheet, by its name: one for every rendered set, and one of all poses and schemes."""
     drawers = {name: lambda name=name: of_stills(name) for name in sets.SETS}
     drawers |= {name: lambda name=name: of_clips(name) for name in motion.PARTS}
-    return drawers | {f"poses_{points}": lambda points=points: of_poses(points) for points in (68, 98, 29, 19)}
+    return drawers | {"poses": of_poses}
 
 
 def write_all(folder: str | Path) -> list[Path]:
-    """Draw all sheets into a folder as PNG pictures of 256 colours, which keeps them small; returns the files."""
+    """Draw all sheets into a folder as PNG pictures, with 32 shades a colour, which keeps them small; returns the files."""
     folder = Path(folder)
     written = []
     with storage.disk_errors(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         for name, draw in sheets().items():
             written.append(folder / f"{name}.png")
-            Image.fromarray(draw()).quantize(256).save(written[-1], optimize=True)
+            shades = draw() // 8 * 8 + 4
+            stored = cv2.imencode(".png", cv2.cvtColor(shades, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+            written[-1].write_bytes(stored.tobytes())
     return written
