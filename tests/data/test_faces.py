@@ -353,7 +353,7 @@ def test_unlabelled_faces_are_cut_about_their_box_or_are_the_whole_picture(cache
 
 def test_landmarks_without_extent_need_a_box(cache: Path, known: Callable, tmp_path: Path):
     one = np.array([[65.0, 50.0]])
-    with pytest.raises(InputError, match="0.png: its landmarks have no extent"):
+    with pytest.raises(InputError, match=r"0.png: its landmarks have no extent"):
         load("aflw", "train", known([sample(tmp_path / "p", 0, one)]), 32)
     faces = load("aflw", "train", known([sample(tmp_path / "p", 0, one, box=np.array([40.0, 30, 90, 70]))]), 32)
     assert np.allclose(faces.crops()[1], 15.5)
@@ -376,7 +376,7 @@ def test_set_of_bad_pictures_is_refused(cache: Path, known: Callable, tmp_path: 
     samples = [sample(tmp_path / "p", i) for i in range(2)]
     for one in samples:
         one.path.write_bytes(b"no picture")
-    with pytest.raises(InputError, match="none of its 2 pictures can be read, the first because: .*0.png"):
+    with pytest.raises(InputError, match=r"none of its 2 pictures can be read, the first because: .*0.png"):
         load("aflw", "train", known(samples), 32, skip_bad=True)
     assert left_in(cache) == []
 

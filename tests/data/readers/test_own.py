@@ -299,7 +299,7 @@ def test_trap_picture_in_train_and_in_test_is_refused(tmp_path: Path):
     coco(tmp_path, "train.json")
     coco(tmp_path, "test.json", 1)
     path = manifest(tmp_path, annotations={"train": "train.json", "test": "test.json"}, test_share=None)
-    with pytest.raises(InputError, match="a 0.png: is in train and in test"):
+    with pytest.raises(InputError, match=r"a 0.png: is in train and in test"):
         own.read(own.describe(path), "train")
     with pytest.raises(InputError, match="has train and test"):
         own.read(own.describe(path), "full")
