@@ -11,11 +11,21 @@ from fa_lib.data.synthetic.draw import LOOK_NAMES
 from fa_lib.data.synthetic.head import HeadParameters
 
 GREY = np.array([0.299, 0.587, 0.114])
+BRIGHTEST = 1.9  # linear light that becomes white
 
 
 @lru_cache(maxsize=1)
 def _grain() -> np.ndarray:
     return np.random.default_rng(3).normal(size=1 << 20).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _film() -> np.ndarray:
+    """What a camera makes of values that are the square root of light: (256,) uint8. Highlights fade into white."""
+    light = np.linspace(0, 1, 256) ** 2 * BRIGHTEST
+    bright = np.maximum(light - 0.45, 0)
+    value = np.sqrt(light + bright / (1 + 1.1 * bright) - bright)
+    return np.round(np.clip(255 * value * (1.08 - 0.08 * value), 0, 255)).astype(np.uint8)
 
 
 def _blurred(scene: np.ndarray, blur: float, motion: float, angle: float) -> np.ndarray:
@@ -74,16 +84,14 @@ def photograph(scene: np.ndarray, one: HeadParameters, rng: np.random.Generator)
     if look["vignette"] > 0:
         away = np.linspace(-1, 1, size, dtype=np.float32) ** 2
         scene *= (1 - 0.38 * look["vignette"] * (away[:, None] + away[None]))[..., None]
-    scene = np.clip(_blurred(scene, blur, motion, angle), 0, 4)
-    bright = np.maximum(scene - 0.45, 0)
-    scene += bright / (1 + 1.1 * bright) - bright  # cameras let highlights fade into white
-    picture = np.sqrt(scene) * 255
-    picture *= 1.08 - 0.08 / 255 * picture
+    scene = np.clip(_blurred(scene, blur, motion, angle), 0, BRIGHTEST)
+    picture = np.sqrt(scene, out=scene)
+    picture *= 255 / np.sqrt(BRIGHTEST)
     start, need = int(rng.integers(0, 1 << 19)), size * size * 3
     noise = np.resize(_grain()[start : start + need], need) if start + need > 1 << 20 else _grain()[start : start + need]
-    picture += grain * noise.reshape(size, size, 3)
+    picture += np.float32(grain / np.sqrt(BRIGHTEST)) * noise.reshape(size, size, 3)
     picture = cv2.convertScaleAbs(np.maximum(picture, 0, out=picture))
-    picture = _developed(picture, look)
+    picture = _developed(cv2.LUT(picture, _film()), look)
     if quality < 90:
         stored = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
         picture = cv2.imdecode(stored, cv2.IMREAD_COLOR)

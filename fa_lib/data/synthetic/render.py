@@ -101,7 +101,7 @@ def _picture(shot: _Shot, standard: np.ndarray, marks: head.Marks, points: np.nd
     """One finished picture (size, size, 3) uint8, and which of its points (K, 2) can be seen; standard: its 68 points."""
     one, size, box = shot.one, shot.size, shot.box
     rng = np.random.default_rng(int(one.seed[0]))
-    fine = size * (8 if size <= 64 else 6 if size <= 96 else 5) // 4  # drawn larger, then averaged
+    fine = size * (16 if size <= 64 else 12 if size <= 96 else 9) // 8  # drawn larger, then averaged
     canvas = np.zeros((fine, fine, 4), np.float32)  # linear RGB times alpha, alpha
     locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, shot.rest)
     offset = rng.integers(0, 512, 2)
@@ -143,8 +143,8 @@ def _hair_surface(one: HeadParameters, rest: np.ndarray) -> tuple[np.ndarray, np
     n = hair.ROWS * surface.COLUMNS
     moved = (rest[0] - surface.mean_head().reshape(-1, 3))[:n]  # the scalp goes with the skin
     start = style.shape.reshape(-1, 3) + moved
-    follow = np.interp(np.arange(hair.ROWS), (surface.row_of(20.0), hair.ROWS), (1.0, 0.55)) if style.long else np.ones(hair.ROWS)
-    posed = head.turn(start[None], one.pose, np.repeat(follow, surface.COLUMNS).astype(np.float32))
+    falls = np.interp(np.arange(hair.ROWS), (surface.row_of(20.0), hair.ROWS), (1.0, 0.55))
+    posed = head.turn(start[None], one.pose, np.repeat(falls, surface.COLUMNS).astype(np.float32) if style.long else 1.0)
     return posed[0].reshape(hair.ROWS, surface.COLUMNS, 3), head.project(posed, one.distance)[0]
 
 

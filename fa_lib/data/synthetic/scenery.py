@@ -31,7 +31,8 @@ def _muted(rng: np.random.Generator, n: int) -> np.ndarray:
     """n colours (n, 3) of 0..255 as surroundings have them: many dark, mostly brownish or bluish, some strong."""
     tint = rng.normal(0, 0.16, (n, 1)) * [1.0, 0.1, -1.1] + rng.normal(0, 0.07, (n, 1)) * [-0.6, 1.0, -0.4]
     strong = (rng.random((n, 1)) < 0.25) * rng.normal(0, 0.45, (n, 3))
-    return np.clip(255 * rng.uniform(0.06, 0.95, (n, 1)) ** 1.3 * (1 + 1.6 * tint + strong), 2, 253)
+    colours = 255 * rng.uniform(0.06, 0.95, (n, 1)) ** 1.3 * (1 + 1.6 * tint + strong)
+    return np.clip(colours, 2, 253).astype(np.float32)
 
 
 def texture(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -45,8 +46,11 @@ def _nature(side: int, rng: np.random.Generator) -> np.ndarray:
     """Leaves, stone, sky: three colours mixed by natural patterns."""
     a, b, c = _muted(rng, 3)
     mix = texture(side, rng).astype(np.float32) / 255
-    mix[..., :2] = np.clip((mix[..., :2] - 0.5) * rng.uniform(1, 5) + 0.5, 0, 1)
-    return np.clip(a + (b - a) * mix[..., :1] + (c - a) * mix[..., 1:2] * mix[..., 2:], 0, 255).astype(np.uint8)
+    first, second, third = np.ascontiguousarray(np.moveaxis(mix, -1, 0))
+    steep = np.float32(rng.uniform(1, 5))
+    first = np.clip((first - 0.5) * steep + 0.5, 0, 1)
+    second = np.clip((second - 0.5) * steep + 0.5, 0, 1) * third
+    return cv2.merge([cv2.convertScaleAbs(np.maximum(a[k] + (b - a)[k] * first + (c - a)[k] * second, 0)) for k in range(3)])
 
 
 def _leaves(picture: np.ndarray, rng: np.random.Generator, count: int) -> None:
@@ -136,9 +140,9 @@ def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.n
     kind, side = int(one.style[0, 3]), min(size, FINEST)
     a, b = _muted(rng, 2)
     angle = rng.uniform(0, 2 * np.pi)
-    line = np.linspace(-0.5, 0.5, side, dtype=np.float32)
+    line = np.linspace(-0.5, 0.5, 16)
     ramp = np.clip(0.5 + line[None] * np.cos(angle) + line[:, None] * np.sin(angle), 0, 1)[..., None]
-    picture = (a * ramp + b * (1 - ramp)).astype(np.uint8)
+    picture = cv2.resize((a * ramp + b * (1 - ramp)).astype(np.uint8), (side, side), interpolation=cv2.INTER_LINEAR)
     if kind == NATURE:
         picture = _nature(side, rng)
     elif kind == SHELVES:
@@ -159,8 +163,11 @@ def background(one: HeadParameters, size: int, rng: np.random.Generator) -> np.n
         grain = cv2.addWeighted(texture(side, rng), gain, picture, 0, 128 * (1 - gain))
         picture = cv2.multiply(picture, grain, scale=1 / 128)
     focus = rng.choice((0.0, rng.uniform(0, 0.012), rng.uniform(0.01, 0.06))) * side
-    if focus > 0.4:
+    if focus > 2.4:  # far out of focus: on a small copy, which is cheaper
+        picture = cv2.resize(picture, (side // 4, side // 4), interpolation=cv2.INTER_AREA)
+        picture = cv2.GaussianBlur(picture, (0, 0), focus / 4)
+    elif focus > 0.4:
         picture = cv2.GaussianBlur(picture, (0, 0), focus)
-    if side != size:
+    if len(picture) != size:
         picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
     return cv2.LUT(picture, TO_LINEAR * np.float32(np.exp(one.look[0, LOOK_NAMES.index("surround")])))
