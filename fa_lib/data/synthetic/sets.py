@@ -45,7 +45,7 @@ WFLW_SHARES = {
     "pose": 326 / 2500, "expression": 314 / 2500, "illumination": 698 / 2500, "makeup": 206 / 2500,
     "occlusion": 736 / 2500, "blur": 773 / 2500,
 }  # fmt: skip
-COFW_OCCLUDED = 0.62  # share of faces that get something in front, so that 23 % of all points are hidden, as in COFW
+COFW_OCCLUDED = 0.55  # share of faces that get something in front, so that 23 % of all points are hidden, as in COFW
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def mirrored(one: head.HeadParameters) -> head.HeadParameters:
 
 
 @pytest.mark.parametrize("points", [68, 98, 29, 19])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(yaw=st.floats(-90, 90), pitch=st.floats(-25, 25), roll=st.floats(-30, 30), wink=st.floats(0, 1), look=st.floats(-20, 20))
 def test_flips_of_every_scheme_fit_a_mirrored_head(points, yaw, pitch, roll, wink, look):
     one = bare(
@@ -61,11 +61,10 @@ def test_98_points_as_68_are_the_68_points():
     shapes = flat(heads)
     standard, other = head.landmarks(shapes), convert(head.landmarks(shapes, 98), 98, 68)
     apart = np.linalg.norm(standard - other, axis=-1) / 90
-    brows, eyes = slice(17, 27), slice(36, 48)
-    assert apart[:, brows].max() < 0.045  # WFLW's upper row is the brow's edge
-    assert apart[:, eyes].max() < 0.045  # WFLW has two points between the corners' halves, 300-W has one
+    eyes = slice(36, 48)
+    assert apart[:, eyes].max() < 0.045  # between the corners WFLW has three points on a lid, 300-W has two
     rest = np.ones(68, bool)
-    rest[brows] = rest[eyes] = False
+    rest[eyes] = False
     assert apart[:, rest].max() < 1e-3
 
 
@@ -102,8 +101,8 @@ def test_pupil_of_a_shut_eye_lies_between_its_lids():
 @pytest.mark.parametrize("pitch", [-20.0, 0.0, 20.0])
 def test_contour_moves_without_jumps_over_all_yaws(points, pitch):
     yaw = np.arange(-90.0, 90.5, 1.0)
-    for one in people.sample(3, np.random.default_rng(7), difficulty="challenging")[np.arange(3)[:, None]].seed[:, 0]:
-        heads = people.sample(1, np.random.default_rng(int(one)), difficulty="challenging")[np.zeros(len(yaw), int)]
+    for seed in (0, 1):
+        heads = people.sample(1, np.random.default_rng(seed), difficulty="challenging")[np.zeros(len(yaw), int)]
         heads = heads.change(pose=np.stack([yaw, np.full_like(yaw, pitch), 0 * yaw], -1))
         contour = head.landmarks(flat(heads), points)[:, : len(curves.CONTOUR[points])]
         step = np.linalg.norm(np.diff(contour, axis=0), axis=-1)
