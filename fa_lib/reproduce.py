@@ -109,7 +109,7 @@ def train_all(study: results.Study, rows: tuple[str, ...], jobs: int | None) -> 
     print(f"{study.paper.SLUG}, {study.profile.name}, {study.test.title}: {len(missing)} of {len(wanted)} runs to train")
     if not missing:
         return
-    study.video, study.twice  # noqa: B018 - built once here, not by every worker
+    _build_test_sets(study)
     storage.runs_folder().mkdir(parents=True, exist_ok=True)
     jobs = jobs or (1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 8))
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -133,6 +133,15 @@ def train_all(study: results.Study, rows: tuple[str, ...], jobs: int | None) -> 
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
+
+
+def _build_test_sets(study: results.Study) -> None:
+    """Draws or cuts once, here, what every worker will read besides the test faces."""
+    splits = {item.split for item in (*study.paper.TABLES, *study.paper.CLAIMS)}
+    if splits & {"video", "still"}:
+        study.video  # noqa: B018 - a property that builds
+    if "twice" in splits:
+        study.twice  # noqa: B018 - a property that builds
 
 
 def _train_chain(slug: str, profile: str, root: str | None, rows: list[str], seed: int) -> None:
