@@ -107,6 +107,21 @@ def own_data(tmp_path_factory: pytest.TempPathFactory, rendered_cache: Path) -> 
 
 
 @pytest.fixture
+def refusal() -> Callable[..., str]:
+    """Calls what must be refused; returns the one sentence of the refusal, which names what it was given as `named`."""
+    from fa_lib.errors import InputError
+
+    def refused(named: Path | str, call: Callable, *arguments, **options) -> str:
+        with pytest.raises(InputError) as caught:
+            call(*arguments, **options)
+        sentence = str(caught.value)
+        assert str(named) in sentence and "\n" not in sentence and ". " not in sentence
+        return sentence
+
+    return refused
+
+
+@pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts a Python program in a process of its own; what still runs at the end is killed."""
     started: list[subprocess.Popen] = []

@@ -19,18 +19,9 @@ from fa_lib.data import download, manifests, unpacking
 from fa_lib.data.download import fetch
 from fa_lib.data.manifests import Archive, Manifest, Split
 from fa_lib.data.unpacking import unpack
-from fa_lib.errors import InputError
 
 NOISE = np.random.default_rng(7).integers(0, 256, 300_000, dtype=np.uint8).tobytes()
 FILES = {"ibug/image_006.jpg": NOISE, "ibug/image_006.pts": b"version: 1\n"}
-
-
-def refusal(call, *arguments, **options) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*arguments, **options)
-    sentence = str(caught.value)
-    assert "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -196,16 +187,16 @@ def test_complete_part_is_not_fetched_again(server: Server, known, tmp_path: Pat
     assert server.ranges == [f"bytes={len(server.data)}-"] and content(tmp_path) == FILES
 
 
-def test_server_that_always_breaks_off_ends_in_a_sentence(server: Server, known, tmp_path: Path):
+def test_server_that_always_breaks_off_ends_in_a_sentence(server: Server, known, tmp_path: Path, refusal: Callable):
     server.breaks, server.honours_ranges = 99, False
-    assert "broke off" in refusal(fetch, "small", tmp_path)
+    assert "broke off" in refusal("", fetch, "small", tmp_path)
     assert len(server.ranges) in (download.ATTEMPTS, download.ATTEMPTS + 1) and content(tmp_path) == {}
 
 
 @pytest.mark.parametrize("kind", ["sha256", "sha1", "md5"])
-def test_other_checksum_is_refused_and_nothing_is_unpacked(server: Server, known, tmp_path: Path, kind: str):
+def test_other_checksum_is_refused_and_nothing_is_unpacked(server: Server, known, tmp_path: Path, kind: str, refusal: Callable):
     known(checksum=f"{kind}:{hashlib.new(kind, b'other').hexdigest()}")
-    assert f"not the file with {kind}:" in refusal(fetch, "small", tmp_path)
+    assert f"not the file with {kind}:" in refusal("", fetch, "small", tmp_path)
     assert content(tmp_path) == {} and not list((tmp_path / ".archives").glob("set*"))
     known(checksum=f"{kind}:{hashlib.new(kind, server.data).hexdigest()}")
     fetch("small", tmp_path)
@@ -213,20 +204,20 @@ def test_other_checksum_is_refused_and_nothing_is_unpacked(server: Server, known
 
 
 @pytest.mark.parametrize(("status", "said"), [(404, "404"), (403, "403"), (503, "503")])
-def test_server_that_refuses_is_quoted(server: Server, known, tmp_path: Path, status: int, said: str):
+def test_server_that_refuses_is_quoted(server: Server, known, tmp_path: Path, status: int, said: str, refusal: Callable):
     server.status = status
-    assert f"the server answered {said}" in refusal(fetch, "small", tmp_path)
+    assert f"the server answered {said}" in refusal("", fetch, "small", tmp_path)
     assert len(server.ranges) == (1 if status < 500 else download.ATTEMPTS)
 
 
-def test_page_instead_of_the_archive_is_refused(server: Server, known, tmp_path: Path):
+def test_page_instead_of_the_archive_is_refused(server: Server, known, tmp_path: Path, refusal: Callable):
     server.kind, server.data = "text/html; charset=utf-8", b"<html>please log in</html>"
-    assert "a page instead of the file" in refusal(fetch, "small", tmp_path)
+    assert "a page instead of the file" in refusal("", fetch, "small", tmp_path)
 
 
-def test_unreachable_server_is_named(known, tmp_path: Path):
+def test_unreachable_server_is_named(known, tmp_path: Path, refusal: Callable):
     known(url="http://127.0.0.1:9/set.zip")
-    assert "http://127.0.0.1:9/set.zip: the server cannot be reached" in refusal(fetch, "small", tmp_path)
+    assert "http://127.0.0.1:9/set.zip: the server cannot be reached" in refusal("", fetch, "small", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -238,20 +229,20 @@ def test_unreachable_server_is_named(known, tmp_path: Path):
         ("300ww", ["no such manifest"]),
     ],
 )
-def test_gated_sets_get_an_instruction(tmp_path: Path, name: str, words: list[str]):
-    said = refusal(fetch, name, tmp_path)
+def test_gated_sets_get_an_instruction(tmp_path: Path, name: str, words: list[str], refusal: Callable):
+    said = refusal("", fetch, name, tmp_path)
     assert all(word in said for word in words) and not list(tmp_path.iterdir())
 
 
-def test_pages_for_people_get_an_instruction(known, tmp_path: Path):
+def test_pages_for_people_get_an_instruction(known, tmp_path: Path, refusal: Callable):
     known(url="https://drive.google.com/file/d/1hzBd48JIdWTJSsATBEB")
-    assert "a browser is needed for https://drive.google.com" in refusal(fetch, "small", tmp_path)
+    assert "a browser is needed for https://drive.google.com" in refusal("", fetch, "small", tmp_path)
 
 
-def test_mirrors_are_fetched_only_when_asked_for(known, tmp_path: Path):
-    assert "leave --mirror out" in refusal(fetch, "small", tmp_path, mirror=True)
+def test_mirrors_are_fetched_only_when_asked_for(known, tmp_path: Path, refusal: Callable):
+    assert "leave --mirror out" in refusal("", fetch, "small", tmp_path, mirror=True)
     known(mirror=True)
-    assert "add --mirror" in refusal(fetch, "small", tmp_path)
+    assert "add --mirror" in refusal("", fetch, "small", tmp_path)
     fetch("small", tmp_path, mirror=True)
     assert content(tmp_path) == FILES
 
@@ -280,33 +271,35 @@ def test_archives_are_unpacked(tmp_path: Path, make: Callable):
 @pytest.mark.parametrize(
     "name", ["../evil.txt", "a/../../evil.txt", "/tmp/evil.txt", "..\\evil.txt", "C:\\evil.txt", "C:evil.txt"]
 )
-def test_path_out_of_the_folder_is_refused_before_anything_is_written(tmp_path: Path, make: Callable, name: str):
-    said = refusal(unpack, put(tmp_path, make({"good.txt": b"1", name: b"2"})), tmp_path / "out")
+def test_path_out_of_the_folder_is_refused_before_anything_is_written(
+    tmp_path: Path, make: Callable, name: str, refusal: Callable
+):
+    said = refusal("", unpack, put(tmp_path, make({"good.txt": b"1", name: b"2"})), tmp_path / "out")
     assert "leads out of the folder" in said and nothing_written(tmp_path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../evil", "../evil"])
-def test_link_out_of_the_archive_is_refused(tmp_path: Path, kind: bytes, target: str):
-    said = refusal(unpack, put(tmp_path, tarred({"good.txt": b"1"}, {"link": target}, kind)), tmp_path / "out")
+def test_link_out_of_the_archive_is_refused(tmp_path: Path, kind: bytes, target: str, refusal: Callable):
+    said = refusal("", unpack, put(tmp_path, tarred({"good.txt": b"1"}, {"link": target}, kind)), tmp_path / "out")
     assert "leads out of the folder" in said and nothing_written(tmp_path)
 
 
-def test_zipped_link_out_of_the_archive_is_refused(tmp_path: Path):
+def test_zipped_link_out_of_the_archive_is_refused(tmp_path: Path, refusal: Callable):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr("good.txt", b"1")
         info = zipfile.ZipInfo("link")
         info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
         archive.writestr(info, "/etc/passwd")
-    assert "links to '/etc/passwd'" in refusal(unpack, put(tmp_path, data.getvalue()), tmp_path / "out")
+    assert "links to '/etc/passwd'" in refusal("", unpack, put(tmp_path, data.getvalue()), tmp_path / "out")
     assert nothing_written(tmp_path)
 
 
-def test_file_through_a_link_of_the_archive_is_refused(tmp_path: Path):
+def test_file_through_a_link_of_the_archive_is_refused(tmp_path: Path, refusal: Callable):
     """A link to a folder, then a file through it: the way out that checks of single names miss."""
     data = tarred({"sub/a.txt": b"1", "door/evil.txt": b"2"}, {"door": "sub"})
-    assert "is a link to 'sub', which is no file" in refusal(unpack, put(tmp_path, data), tmp_path / "out")
+    assert "is a link to 'sub', which is no file" in refusal("", unpack, put(tmp_path, data), tmp_path / "out")
     assert nothing_written(tmp_path)
 
 
@@ -317,42 +310,42 @@ def test_links_within_the_archive_become_copies(tmp_path: Path, kind: bytes, tar
     assert not (tmp_path / "out/ibug/same.jpg").is_symlink()
 
 
-def test_link_that_lies_in_the_folder_already_is_refused(tmp_path: Path):
+def test_link_that_lies_in_the_folder_already_is_refused(tmp_path: Path, refusal: Callable):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out/ibug").symlink_to(tmp_path / "elsewhere")
-    assert "leads out of" in refusal(unpack, put(tmp_path, zipped(FILES)), tmp_path / "out")
+    assert "leads out of" in refusal("", unpack, put(tmp_path, zipped(FILES)), tmp_path / "out")
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_devices_are_refused(tmp_path: Path):
-    said = refusal(unpack, put(tmp_path, tarred({}, {"pipe": ""}, tarfile.FIFOTYPE)), tmp_path / "out")
+def test_devices_are_refused(tmp_path: Path, refusal: Callable):
+    said = refusal("", unpack, put(tmp_path, tarred({}, {"pipe": ""}, tarfile.FIFOTYPE)), tmp_path / "out")
     assert "neither file nor folder" in said
 
 
 @pytest.mark.parametrize("make", [zipped, tarred])
-def test_bomb_is_refused_by_its_declared_size(tmp_path: Path, make: Callable, monkeypatch: pytest.MonkeyPatch):
+def test_bomb_is_refused_by_its_declared_size(tmp_path: Path, make: Callable, monkeypatch: pytest.MonkeyPatch, refusal: Callable):
     monkeypatch.setattr(unpacking, "SMALL", 2**20)
-    said = refusal(unpack, put(tmp_path, make({"a": b"1", "zeros": bytes(2 * 2**20)})), tmp_path / "out")
+    said = refusal("", unpack, put(tmp_path, make({"a": b"1", "zeros": bytes(2 * 2**20)})), tmp_path / "out")
     assert "to more than 1.0 MiB" in said and nothing_written(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.98])
 @pytest.mark.parametrize("make", [zipped, tarred])
-def test_truncated_archive_is_refused(tmp_path: Path, make: Callable, keep: float):
+def test_truncated_archive_is_refused(tmp_path: Path, make: Callable, keep: float, refusal: Callable):
     data = make(FILES)
-    said = refusal(unpack, put(tmp_path, data[: int(keep * len(data))]), tmp_path / "out")
+    said = refusal("", unpack, put(tmp_path, data[: int(keep * len(data))]), tmp_path / "out")
     assert "set.zip: is cut off, damaged or no archive" in said and nothing_written(tmp_path)
 
 
-def test_damaged_archive_leaves_nothing_half_unpacked(tmp_path: Path):
+def test_damaged_archive_leaves_nothing_half_unpacked(tmp_path: Path, refusal: Callable):
     data = bytearray(zipped({"a.txt": b"1", "b.jpg": NOISE}))
     data[len(data) // 2] ^= 255
-    assert "is cut off, damaged" in refusal(unpack, put(tmp_path, bytes(data)), tmp_path / "out")
+    assert "is cut off, damaged" in refusal("", unpack, put(tmp_path, bytes(data)), tmp_path / "out")
     assert content(tmp_path / "out") == {} and not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", gzip.compress(b"hello")])
-def test_other_files_are_no_archives(tmp_path: Path, data: bytes):
-    assert "no archive" in refusal(unpack, put(tmp_path, data), tmp_path / "out")
-    assert "no such file" in refusal(unpack, tmp_path / "none.zip", tmp_path / "out")
+def test_other_files_are_no_archives(tmp_path: Path, data: bytes, refusal: Callable):
+    assert "no archive" in refusal("", unpack, put(tmp_path, data), tmp_path / "out")
+    assert "no such file" in refusal("", unpack, tmp_path / "none.zip", tmp_path / "out")

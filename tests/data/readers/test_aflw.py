@@ -1,6 +1,7 @@
 """AFLW from the official annotation file, 24,386 faces of it made up, over a few pictures."""
 
 import shutil
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import scipy.io
 from fa_lib.data.manifests import verify
 from fa_lib.data.readers import READERS, aflw
 from fa_lib.data.readers.files import Sample
-from fa_lib.errors import InputError
 
 PICTURE = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
 
@@ -63,14 +63,6 @@ def change(root: Path, **others: np.ndarray | None) -> None:
     scipy.io.savemat(root / "AFLWinfo_release.mat", values)
 
 
-def refusal(named: Path | str, call, *arguments) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    sentence = str(caught.value)
-    assert str(named) in sentence and "\n" not in sentence and ". " not in sentence
-    return sentence
-
-
 def face(samples: list[Sample], row: int) -> Sample:
     """The sample of a row of the annotation file, by its first coordinate."""
     return next(sample for sample in samples if sample.landmarks[0, 0] == row / 4)
@@ -98,7 +90,7 @@ def test_training_faces_are_the_first_of_ra(root: Path):
     assert {sample.subset for sample in train} == {"train"}
 
 
-def test_ra_counts_from_one(root: Path):
+def test_ra_counts_from_one(root: Path, refusal: Callable):
     order = np.arange(1, COUNT + 1)[None]
     change(root, ra=order)
     assert aflw.listed(root, "train")[0].landmarks[0, 0] == 0 and aflw.listed(root, "full")[0].landmarks[0, 0] == 100
@@ -144,7 +136,7 @@ def test_faces_of_one_photograph_share_a_group(root: Path):
     assert face(all_faces(root), 0).name == "0/image00000" and face(all_faces(root), 29).name == "0/image00000#30"
 
 
-def test_faces_without_a_picture_are_left_out_and_named(root: Path):
+def test_faces_without_a_picture_are_left_out_and_named(root: Path, refusal: Callable):
     read = [sample for split in ("train", "full") for sample in READERS["aflw"].read(root, split)]
     assert len(read) == 90 and {sample.read().shape for sample in read[:2]} == {(48, 64, 3)}
     report = verify("aflw", root)
@@ -166,7 +158,7 @@ def test_cut_off_picture_is_named_once(root: Path):
     ("name", "complaint"),
     [("../../secret.jpg", "without '..'"), ("/etc/secret.jpg", "outside"), ("0/link.jpg", "leads out of")],
 )
-def test_names_that_leave_the_folder_are_refused(root: Path, name: str, complaint: str):
+def test_names_that_leave_the_folder_are_refused(root: Path, name: str, complaint: str, refusal: Callable):
     (root / "secret.jpg").write_bytes(PICTURE)
     (root / "aflw/data/flickr/0/link.jpg").symlink_to(root / "secret.jpg")
     names = variables(COUNT, TRAIN)["nameList"].copy()
@@ -187,12 +179,12 @@ def test_names_that_leave_the_folder_are_refused(root: Path, name: str, complain
         ({"data": np.full((COUNT, 38), np.nan)}, "row 1 of data"),
     ],
 )
-def test_another_annotation_file_is_refused(root: Path, others: dict, complaint: str):
+def test_another_annotation_file_is_refused(root: Path, others: dict, complaint: str, refusal: Callable):
     change(root, **others)
     assert complaint in refusal("AFLWinfo_release.mat", aflw.read, root, "train")
 
 
-def test_annotation_file_cut_off_is_refused(root: Path):
+def test_annotation_file_cut_off_is_refused(root: Path, refusal: Callable):
     path = root / "AFLWinfo_release.mat"
     data = path.read_bytes()
     for length in (0, 100, 500, len(data) // 2, len(data) - 1000):
@@ -200,7 +192,7 @@ def test_annotation_file_cut_off_is_refused(root: Path):
         refusal(path, aflw.read, root, "train")
 
 
-def test_wrong_folders_are_refused(tmp_path: Path):
+def test_wrong_folders_are_refused(tmp_path: Path, refusal: Callable):
     assert "no such folder" in refusal(tmp_path / "none", aflw.read, tmp_path / "none", "train")
     (tmp_path / "WFLW_images").mkdir()
     for call in (lambda root: aflw.read(root, "full"), lambda root: verify("aflw", root)):

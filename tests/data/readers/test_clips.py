@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,6 @@ from fa_lib.data import load, manifests
 from fa_lib.data.manifests import verify
 from fa_lib.data.readers import clips, video
 from fa_lib.data.readers.clips import read_300vw, read_ddd
-from fa_lib.errors import InputError
 
 WIDTH, HEIGHT = 96, 64
 POINTS = np.random.default_rng(5).uniform(1, 60, (68, 2)).round(3)
@@ -51,14 +51,6 @@ def put_clip(root: Path, clip: str, frames: int = 4, annotated: int | None = Non
     return root / clip
 
 
-def refusal(call, *arguments, **options) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*arguments, **options)
-    sentence = str(caught.value)
-    assert "\n" not in sentence and ". " not in sentence
-    return sentence
-
-
 # frames of a video
 
 
@@ -89,25 +81,25 @@ def test_frame_is_rgb(tmp_path: Path):
     assert red > 240 and max(green, blue) < 15
 
 
-def test_video_that_ends_early_names_the_frame(tmp_path: Path):
+def test_video_that_ends_early_names_the_frame(tmp_path: Path, refusal: Callable):
     write_video(tmp_path / "a.avi", 3)
-    assert "after frame 3, but frame 4" in refusal(video.read_frame, tmp_path / "a.avi", 4)
+    assert "after frame 3, but frame 4" in refusal("", video.read_frame, tmp_path / "a.avi", 4)
     assert seen(video.read_frame(tmp_path / "a.avi", 3)) == 3
 
 
-def test_truncated_video_is_refused(tmp_path: Path):
+def test_truncated_video_is_refused(tmp_path: Path, refusal: Callable):
     clip = put_clip(tmp_path, "001", 6)
     whole = (clip / "vid.avi").read_bytes()
     (clip / "vid.avi").write_bytes(whole[: len(whole) // 2])
-    assert "vid.avi: is cut off" in refusal(read_300vw, tmp_path, "train")
+    assert "vid.avi: is cut off" in refusal("", read_300vw, tmp_path, "train")
     assert verify("300vw", tmp_path).state == "wrong"
 
 
 @pytest.mark.parametrize(("content", "said"), [(b"", "is empty"), (b"<html>" * 50, "is not a video")])
-def test_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes, said: str):
+def test_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes, said: str, refusal: Callable):
     clip = put_clip(tmp_path, "001")
     (clip / "vid.avi").write_bytes(content)
-    assert said in refusal(read_300vw, tmp_path, "train")
+    assert said in refusal("", read_300vw, tmp_path, "train")
 
 
 # 300-VW
@@ -128,16 +120,16 @@ def test_samples_of_clips_can_be_sent_to_another_process(tmp_path: Path):
     assert seen(pickle.loads(pickle.dumps(read_300vw(tmp_path, "train")[1])).read()) == 2
 
 
-def test_annotation_000000_is_refused(tmp_path: Path):
+def test_annotation_000000_is_refused(tmp_path: Path, refusal: Callable):
     clip = put_clip(tmp_path, "001", 3, annotated=2)
     (clip / "annot" / "000000.pts").write_bytes(pts(0))
-    assert "from 000001, but 000003.pts is missing" in refusal(read_300vw, tmp_path, "train")
+    assert "from 000001, but 000003.pts is missing" in refusal("", read_300vw, tmp_path, "train")
 
 
-def test_gap_in_the_annotations_is_named(tmp_path: Path):
+def test_gap_in_the_annotations_is_named(tmp_path: Path, refusal: Callable):
     clip = put_clip(tmp_path, "001", 4)
     (clip / "annot" / "000002.pts").unlink()
-    assert "000002.pts is missing" in refusal(read_300vw, tmp_path, "train")
+    assert "000002.pts is missing" in refusal("", read_300vw, tmp_path, "train")
 
 
 def test_both_headers_line_ends_and_decimals_are_read(tmp_path: Path):
@@ -148,9 +140,9 @@ def test_both_headers_line_ends_and_decimals_are_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("annotated", "said"), [(5, "off by one"), (3, "off by one"), (7, "4 frames can be decoded")])
-def test_frames_that_differ_from_the_annotations_are_refused(tmp_path: Path, annotated: int, said: str):
+def test_frames_that_differ_from_the_annotations_are_refused(tmp_path: Path, annotated: int, said: str, refusal: Callable):
     put_clip(tmp_path, "001", 4, annotated=annotated)
-    sentence = refusal(read_300vw, tmp_path, "train")
+    sentence = refusal("", read_300vw, tmp_path, "train")
     assert said in sentence and f"{annotated} .pts" in sentence and ("off by one" in sentence) == (annotated != 7)
     assert verify("300vw", tmp_path).faults == (sentence,)
 
@@ -212,23 +204,23 @@ def test_clips_are_compared_by_name(tmp_path: Path):
     assert [sentence in fault for sentence, fault in zip(("000002.pts", "no annot", "no vid.avi"), report.faults, strict=True)]
 
 
-def test_wrong_folders_and_splits_of_300vw_are_refused(tmp_path: Path):
-    assert "no such folder" in refusal(read_300vw, tmp_path / "none", "train")
+def test_wrong_folders_and_splits_of_300vw_are_refused(tmp_path: Path, refusal: Callable):
+    assert "no such folder" in refusal("", read_300vw, tmp_path / "none", "train")
     (tmp_path / "afw").mkdir()
-    assert "holds no clip of 300-VW" in refusal(read_300vw, tmp_path, "train")
+    assert "holds no clip of 300-VW" in refusal("", read_300vw, tmp_path, "train")
     put_clip(tmp_path, "001", 2)
-    assert "holds no clip of split 2; unpack 203 and others" in refusal(read_300vw, tmp_path, "2")
-    assert "train, 1, 2, 3, test" in refusal(read_300vw, tmp_path, "4")
+    assert "holds no clip of split 2; unpack 203 and others" in refusal("", read_300vw, tmp_path, "2")
+    assert "train, 1, 2, 3, test" in refusal("", read_300vw, tmp_path, "4")
 
 
-def test_links_out_of_the_folder_are_refused(tmp_path: Path):
+def test_links_out_of_the_folder_are_refused(tmp_path: Path, refusal: Callable):
     put_clip(tmp_path / "other", "001", 2)
     put_drive(tmp_path / "other", "001/glasses/yawning.avi", "001_yawning")
     (tmp_path / "root/glasses").mkdir(parents=True)
     (tmp_path / "root/001").symlink_to(tmp_path / "other/001")
-    assert "leads out of" in refusal(read_300vw, tmp_path / "root", "train")
+    assert "leads out of" in refusal("", read_300vw, tmp_path / "root", "train")
     (tmp_path / "root/004_glasses_mix.avi").symlink_to(tmp_path / "other/001/glasses/yawning.avi")
-    assert "leads out of" in refusal(read_ddd, tmp_path / "root", "evaluation")
+    assert "leads out of" in refusal("", read_ddd, tmp_path / "root", "evaluation")
 
 
 # NTHU-DDD
@@ -254,7 +246,7 @@ def test_frames_of_ddd_carry_their_labels(tmp_path: Path):
     assert samples[0].name == "001/glasses/yawning/000001" and samples[0].group == "001/glasses/yawning"
 
 
-def test_ddd_has_no_landmarks_and_its_box_is_the_middle_or_the_users(tmp_path: Path):
+def test_ddd_has_no_landmarks_and_its_box_is_the_middle_or_the_users(tmp_path: Path, refusal: Callable):
     put_drive(tmp_path, "001/glasses/yawning.avi", "001_yawning")
     sample = read_ddd(tmp_path, "train")[0]
     assert sample.landmarks.shape == (0, 2)
@@ -265,7 +257,7 @@ def test_ddd_has_no_landmarks_and_its_box_is_the_middle_or_the_users(tmp_path: P
     (tmp_path / "boxes.csv").write_text("video,x0,y0,x1,y1\n001/glasses/yawning,10,12,40.5,44\n")
     assert read_ddd(tmp_path, "train")[0].box.tolist() == [10, 12, 40.5, 44]
     (tmp_path / "boxes.csv").write_text("video,x0,y0,x1,y1\n001/glasses/yawning,10,12,5,44\n")
-    assert "line 2 is no box" in refusal(read_ddd, tmp_path, "train")
+    assert "line 2 is no box" in refusal("", read_ddd, tmp_path, "train")
 
 
 @pytest.mark.parametrize("labelled", [3, 4, 6, 7])
@@ -276,21 +268,21 @@ def test_labels_may_be_two_digits_shorter_or_longer(tmp_path: Path, labelled: in
 
 
 @pytest.mark.parametrize("labelled", [2, 8])
-def test_labels_three_digits_off_are_refused(tmp_path: Path, labelled: int):
+def test_labels_three_digits_off_are_refused(tmp_path: Path, labelled: int, refusal: Callable):
     put_drive(tmp_path, "001/glasses/yawning.avi", "001_yawning", drowsiness="1" * labelled)
-    sentence = refusal(read_ddd, tmp_path, "train")
+    sentence = refusal("", read_ddd, tmp_path, "train")
     assert f"has 5 frames, but 001_yawning_drowsiness.txt labels {labelled}" in sentence
     assert verify("ddd", tmp_path).faults == (sentence,)
 
 
-def test_wrong_digit_is_named(tmp_path: Path):
+def test_wrong_digit_is_named(tmp_path: Path, refusal: Callable):
     put_drive(tmp_path, "001/glasses/yawning.avi", "001_yawning", drowsiness="00200")
-    assert "001_yawning_drowsiness.txt: digit 3 is '2', but drowsiness is 0 to 1" in refusal(read_ddd, tmp_path, "train")
+    assert "001_yawning_drowsiness.txt: digit 3 is '2', but drowsiness is 0 to 1" in refusal("", read_ddd, tmp_path, "train")
 
 
-def test_labels_must_lie_beside_the_video(tmp_path: Path):
+def test_labels_must_lie_beside_the_video(tmp_path: Path, refusal: Callable):
     put_drive(tmp_path, "001/glasses/yawning.avi", "001_yawning").with_name("001_yawning_drowsiness.txt").unlink()
-    assert "001_yawning_drowsiness.txt: cannot be read" in refusal(read_ddd, tmp_path, "train")
+    assert "001_yawning_drowsiness.txt: cannot be read" in refusal("", read_ddd, tmp_path, "train")
 
 
 @pytest.mark.parametrize("spelling", ["nightglasses", "night_glasses", "night_noglasses", "nightnoglasses"])
@@ -311,14 +303,14 @@ def test_evaluation_videos_are_called_mix_and_their_labels_mixing(tmp_path: Path
     assert "036/night_noglasses/yawning" in report.parts[0].missing
 
 
-def test_other_sets_of_the_name_and_foreign_videos_are_refused(tmp_path: Path):
+def test_other_sets_of_the_name_and_foreign_videos_are_refused(tmp_path: Path, refusal: Callable):
     write_video(tmp_path / "Drowsy" / "a.avi", 2)
-    assert "holds no video of NTHU-DDD" in refusal(read_ddd, tmp_path, "train")
+    assert "holds no video of NTHU-DDD" in refusal("", read_ddd, tmp_path, "train")
     put_drive(tmp_path, "001/glasses/yawning.avi", "001_yawning")
-    assert "holds no video of split evaluation" in refusal(read_ddd, tmp_path, "evaluation")
-    assert "train, evaluation" in refusal(read_ddd, tmp_path, "test")
+    assert "holds no video of split evaluation" in refusal("", read_ddd, tmp_path, "evaluation")
+    assert "train, evaluation" in refusal("", read_ddd, tmp_path, "test")
     put_drive(tmp_path, "copy/001/glasses/yawning.avi", "001_yawning")
-    assert "the same video" in refusal(read_ddd, tmp_path, "train")
+    assert "the same video" in refusal("", read_ddd, tmp_path, "train")
 
 
 def test_frames_become_crops_and_titles_count_clips(tmp_path: Path, cache: Path):

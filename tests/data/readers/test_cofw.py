@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -11,7 +12,6 @@ import scipy.io
 
 from fa_lib.data.manifests import verify
 from fa_lib.data.readers import READERS, cofw
-from fa_lib.errors import InputError
 
 RANDOM = np.random.default_rng(7)
 COLOUR = RANDOM.integers(0, 256, (6, 9, 3), np.uint8)  # higher than wide or wider than high would hide a transposition
@@ -47,14 +47,6 @@ def put_68(root: Path, *numbers: int, points: np.ndarray = POINTS_68, hidden: np
     for number in numbers:
         scipy.io.savemat(folder / f"{number}_points.mat", {"Points": points + number, "Occ": occluded})
     return folder
-
-
-def refusal(named: Path | str, call, *arguments) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    sentence = str(caught.value)
-    assert str(named) in sentence and "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -94,7 +86,7 @@ def test_grey_pictures_get_three_channels(tmp_path: Path):
     assert np.array_equal(cofw.read(tmp_path, "train")[1].read(), np.stack([GREY] * 3, 2))
 
 
-def test_pictures_are_read_when_they_are_needed(tmp_path: Path):
+def test_pictures_are_read_when_they_are_needed(tmp_path: Path, refusal: Callable):
     """Not before, and by a process that got the sample from another."""
     path = put(tmp_path, "train", COLOUR, GREY)
     sample = pickle.loads(pickle.dumps(cofw.read(tmp_path, "train")[0]))
@@ -109,7 +101,7 @@ def test_files_may_lie_below_the_root(tmp_path: Path, parent: str):
     assert len(cofw.read(tmp_path, "test")) == 1
 
 
-def test_file_cut_off_is_refused(tmp_path: Path):
+def test_file_cut_off_is_refused(tmp_path: Path, refusal: Callable):
     path = put(tmp_path, "test", COLOUR, GREY)
     data = path.read_bytes()
     for length in (0, 100, 512, 600, len(data) // 2, len(data) - 1):
@@ -128,29 +120,29 @@ def test_file_cut_off_is_refused(tmp_path: Path):
         ({"bboxesT": np.ones((1, 5))}, "bboxesT is 1 x 5"),
     ],
 )
-def test_other_variables_are_refused(tmp_path: Path, change: dict, complaint: str):
+def test_other_variables_are_refused(tmp_path: Path, change: dict, complaint: str, refusal: Callable):
     path = put(tmp_path, "test", COLOUR, change=change)
     assert complaint in refusal(path, cofw.read, tmp_path, "test")
 
 
-def test_cells_that_are_no_pictures_are_refused(tmp_path: Path):
+def test_cells_that_are_no_pictures_are_refused(tmp_path: Path, refusal: Callable):
     path = put(tmp_path, "test", COLOUR, np.zeros((6, 9, 4), np.uint8))
     assert "cell 2 of IsT is 6 x 9 x 4" in refusal(path, cofw.read, tmp_path, "test")
     path = put(tmp_path, "test", COLOUR.astype(np.float64))
     assert "float64, but a picture in uint8" in refusal(path, cofw.read(tmp_path, "test")[0].read)
 
 
-def test_file_of_an_older_version_is_refused(tmp_path: Path):
+def test_file_of_an_older_version_is_refused(tmp_path: Path, refusal: Callable):
     scipy.io.savemat(tmp_path / "COFW_test_color.mat", {"IsT": np.array([COLOUR, GREY], object)})
     assert "version 7.3" in refusal("COFW_test_color.mat", cofw.read, tmp_path, "test")
 
 
-def test_training_file_under_the_name_of_the_test_file_is_refused(tmp_path: Path):
+def test_training_file_under_the_name_of_the_test_file_is_refused(tmp_path: Path, refusal: Callable):
     shutil.copy(put(tmp_path, "train", COLOUR), tmp_path / "COFW_test_color.mat")
     assert "no variable IsT" in refusal("COFW_test_color.mat", cofw.read, tmp_path, "test")
 
 
-def test_link_out_of_the_root_is_refused(tmp_path: Path):
+def test_link_out_of_the_root_is_refused(tmp_path: Path, refusal: Callable):
     path = put(tmp_path / "elsewhere", "test", COLOUR)
     (tmp_path / "cofw").mkdir()
     (tmp_path / "cofw" / path.name).symlink_to(path)
@@ -158,7 +150,7 @@ def test_link_out_of_the_root_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("name", "read"), [("cofw", cofw.read), ("cofw68", cofw.read_68)])
-def test_wrong_folders_are_refused(tmp_path: Path, name: str, read):
+def test_wrong_folders_are_refused(tmp_path: Path, name: str, read, refusal: Callable):
     assert "no such folder" in refusal(tmp_path / "none", read, tmp_path / "none", "test")
     (tmp_path / "COFW_test.mat").write_bytes(b"x")  # the grey archive
     for call in (lambda root: read(root, "test"), lambda root: verify(name, root)):
@@ -199,7 +191,7 @@ def test_68_flags_and_boxes(tmp_path: Path):
     assert np.array_equal(sample.visible, hidden[0] == 0) and sample.box.tolist() == [1, 2, 5, 7]
 
 
-def test_68_points_without_picture_and_picture_without_points_are_refused(tmp_path: Path):
+def test_68_points_without_picture_and_picture_without_points_are_refused(tmp_path: Path, refusal: Callable):
     put(tmp_path, "test", COLOUR, GREY)
     put_68(tmp_path, 1, 3)
     assert "has 2 pictures" in refusal("3_points.mat", cofw.read_68, tmp_path, "test")
@@ -207,7 +199,7 @@ def test_68_points_without_picture_and_picture_without_points_are_refused(tmp_pa
     assert "no such file" in refusal("2_points.mat", cofw.read_68, tmp_path, "test")
 
 
-def test_68_points_of_another_kind_are_refused(tmp_path: Path):
+def test_68_points_of_another_kind_are_refused(tmp_path: Path, refusal: Callable):
     put(tmp_path, "test", COLOUR)
     put_68(tmp_path, 1, points=POINTS_68[:29])
     assert "Points is 29 x 2" in refusal("1_points.mat", cofw.read_68, tmp_path, "test")

@@ -1,5 +1,6 @@
 """Variables of Matlab files of both versions, whole and damaged."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fa_lib.data.readers import matlab
-from fa_lib.errors import InputError
 
 VALUES = np.arange(12.0).reshape(3, 4) + 0.25
 
@@ -28,14 +28,6 @@ def write_73(path: Path, variables: dict[str, np.ndarray | list]) -> Path:
     with path.open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116))
     return path
-
-
-def refusal(named: Path | str, call, *arguments) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    sentence = str(caught.value)
-    assert str(named) in sentence and "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 def write(path: Path, version: str, **variables) -> Path:
@@ -62,13 +54,13 @@ def test_texts_of_a_cell_array(tmp_path: Path, version: str):
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
 @pytest.mark.parametrize(("rows", "columns"), [(4, 4), (3, 3), (4, 3), (None, 3)])
-def test_another_shape_is_refused(tmp_path: Path, version: str, rows: int | None, columns: int):
+def test_another_shape_is_refused(tmp_path: Path, version: str, rows: int | None, columns: int, refusal: Callable):
     path = write(tmp_path / "a.mat", version, values=VALUES)
     assert "values is 3 x 4, but" in refusal(path, matlab.read_table, path, "values", rows, columns)
 
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
-def test_what_is_not_there_or_no_number_is_refused(tmp_path: Path, version: str):
+def test_what_is_not_there_or_no_number_is_refused(tmp_path: Path, version: str, refusal: Callable):
     path = write(tmp_path / "a.mat", version, values=np.where(VALUES == 5.25, np.nan, VALUES), names=["a", "b"])
     assert "no variable data" in refusal(path, matlab.read_table, path, "data", 3, 4)
     assert "row 2 of values" in refusal(path, matlab.read_table, path, "values", 3, 4)
@@ -77,7 +69,7 @@ def test_what_is_not_there_or_no_number_is_refused(tmp_path: Path, version: str)
 
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
-def test_file_cut_off_at_any_length_is_refused(tmp_path: Path, version: str):
+def test_file_cut_off_at_any_length_is_refused(tmp_path: Path, version: str, refusal: Callable):
     path = write(tmp_path / "a.mat", version, values=VALUES, other=VALUES)
     data = path.read_bytes()
     for length in (0, 1, 60, 130, *range(200, len(data) - 1, max(1, len(data) // 40)), len(data) - 1):
@@ -85,7 +77,7 @@ def test_file_cut_off_at_any_length_is_refused(tmp_path: Path, version: str):
         refusal(path, lambda: [matlab.read_table(path, name, 3, 4) for name in ("values", "other")])
 
 
-def test_text_file_is_refused(tmp_path: Path):
+def test_text_file_is_refused(tmp_path: Path, refusal: Callable):
     path = tmp_path / "a.mat"
     path.write_text("<html>404 not found</html>" * 100)
     assert "no Matlab file" in refusal(path, matlab.read_table, path, "values", 3, 4)

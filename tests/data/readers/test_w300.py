@@ -1,6 +1,7 @@
 """300-W from small trees in the exact official formats: every trap of the real files, and every fault in one sentence."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,6 @@ import pytest
 from fa_lib.data.readers import w300
 from fa_lib.data.readers.files import Sample, check_picture, parse_pts, read_image, read_pts
 from fa_lib.data.readers.w300 import coverage, read_300w, second_annotations
-from fa_lib.errors import InputError
 
 POINTS = np.random.default_rng(3).uniform(1, 60, (68, 2)).round(6)
 NOISE = np.random.default_rng(4).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -37,15 +37,6 @@ def put(root: Path, *names: str, suffix: str = ".jpg", text: str | None = None) 
 
 def names(samples: list[Sample]) -> list[str]:
     return [sample.name for sample in samples]
-
-
-def refusal(named: Path | str, call, *arguments) -> str:
-    """The one sentence in which a call ends; it names the file or folder."""
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    sentence = str(caught.value)
-    assert str(named) in sentence and "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 def with_segment(jpeg: bytes, payload: bytes) -> bytes:
@@ -107,13 +98,13 @@ def test_points_on_and_beyond_the_border_are_kept(tmp_path: Path):
         ("\x00\x01", "no .pts file"),
     ],
 )
-def test_read_pts_refuses_in_one_sentence(tmp_path: Path, text: str, complaint: str):
+def test_read_pts_refuses_in_one_sentence(tmp_path: Path, text: str, complaint: str, refusal: Callable):
     path = tmp_path / "image_0001.pts"
     path.write_text(text)
     assert complaint in refusal(path, read_pts, path)
 
 
-def test_read_pts_refuses_a_file_cut_off_anywhere(tmp_path: Path):
+def test_read_pts_refuses_a_file_cut_off_anywhere(tmp_path: Path, refusal: Callable):
     path = tmp_path / "cut.pts"
     whole = pts_text()
     for length in range(0, whole.index("}"), 7):
@@ -121,7 +112,7 @@ def test_read_pts_refuses_a_file_cut_off_anywhere(tmp_path: Path):
         refusal(path, read_pts, path)
 
 
-def test_read_pts_refuses_what_is_not_a_readable_text(tmp_path: Path):
+def test_read_pts_refuses_what_is_not_a_readable_text(tmp_path: Path, refusal: Callable):
     (tmp_path / "picture.pts").write_bytes(picture())
     assert "not a text file" in refusal(tmp_path / "picture.pts", read_pts, tmp_path / "picture.pts")
     assert "cannot be read" in refusal(tmp_path / "none.pts", read_pts, tmp_path / "none.pts")
@@ -168,7 +159,7 @@ def test_convention_exif_rotation_is_ignored(tmp_path: Path):
 
 @pytest.mark.parametrize("check", [read_image, check_picture])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
-def test_picture_cut_off_at_any_length_is_refused(tmp_path: Path, suffix: str, check):
+def test_picture_cut_off_at_any_length_is_refused(tmp_path: Path, suffix: str, check, refusal: Callable):
     path, data = tmp_path / f"image_0001{suffix}", picture(suffix)
     for length in sorted({0, 1, 2, 3, 8, 30, len(data) // 4, len(data) // 2, *range(len(data) - 14, len(data))}):
         path.write_bytes(data[:length])
@@ -178,7 +169,7 @@ def test_picture_cut_off_at_any_length_is_refused(tmp_path: Path, suffix: str, c
 
 
 @pytest.mark.parametrize("check", [read_image, check_picture])
-def test_jpeg_padded_after_the_cut_is_refused(tmp_path: Path, check):
+def test_jpeg_padded_after_the_cut_is_refused(tmp_path: Path, check, refusal: Callable):
     """As an interrupted download leaves it: the decoder fills the rest with grey and only warns."""
     data = picture()
     path = tmp_path / "a.jpg"
@@ -195,7 +186,7 @@ def test_progressive_jpeg_and_bytes_after_the_end_are_fine(tmp_path: Path):
         assert read_image(path).shape == (48, 64, 3)
 
 
-def test_thumbnail_does_not_hide_that_a_jpeg_is_cut_off(tmp_path: Path):
+def test_thumbnail_does_not_hide_that_a_jpeg_is_cut_off(tmp_path: Path, refusal: Callable):
     data = with_segment(picture(), b"Exif\0\0" + picture(pixels=NOISE[:8, :8]))
     path = tmp_path / "a.jpg"
     path.write_bytes(data)
@@ -205,7 +196,7 @@ def test_thumbnail_does_not_hide_that_a_jpeg_is_cut_off(tmp_path: Path):
 
 
 @pytest.mark.parametrize("check", [read_image, check_picture])
-def test_text_named_jpg_is_refused(tmp_path: Path, check):
+def test_text_named_jpg_is_refused(tmp_path: Path, check, refusal: Callable):
     path = tmp_path / "a.jpg"
     path.write_text("<html>404 not found</html>")
     assert "not a picture" in refusal(path, check, path)
@@ -313,7 +304,7 @@ def test_pairs_and_groups_on_the_complete_list():
         (["image_0001.png", "image_0001.jpg", "image_0001.pts"], "the same name"),
     ],
 )
-def test_lone_and_double_files_are_named(tmp_path: Path, names_on_disk: list[str], complaint: str):
+def test_lone_and_double_files_are_named(tmp_path: Path, names_on_disk: list[str], complaint: str, refusal: Callable):
     folder = tmp_path / "lfpw/testset"
     folder.mkdir(parents=True)
     for name in names_on_disk:
@@ -328,13 +319,13 @@ def test_hidden_and_foreign_files_are_passed_over(tmp_path: Path):
     assert names(read_300w(tmp_path, "challenging")) == ["ibug/image_006"]
 
 
-def test_bad_points_are_named_when_a_split_is_read(tmp_path: Path):
+def test_bad_points_are_named_when_a_split_is_read(tmp_path: Path, refusal: Callable):
     put(tmp_path, "afw/111076519_1", "afw/111076519_2", text=pts_text(POINTS[:67]))
     assert "67 points" in refusal(tmp_path / "afw/111076519_1.pts", read_300w, tmp_path, "train")
 
 
 @pytest.mark.parametrize("call", [lambda root: read_300w(root, "train"), coverage, second_annotations])
-def test_wrong_folders_are_refused(tmp_path: Path, call):
+def test_wrong_folders_are_refused(tmp_path: Path, call, refusal: Callable):
     assert "no such folder" in refusal(tmp_path / "none", call, tmp_path / "none")
     assert "empty folder" in refusal(tmp_path, call, tmp_path)
     (tmp_path / "notes.txt").write_text("x")
@@ -342,7 +333,7 @@ def test_wrong_folders_are_refused(tmp_path: Path, call):
     assert "is a file" in refusal(tmp_path / "notes.txt", call, tmp_path / "notes.txt")
 
 
-def test_split_without_faces_and_unknown_split_are_refused(tmp_path: Path):
+def test_split_without_faces_and_unknown_split_are_refused(tmp_path: Path, refusal: Callable):
     put(tmp_path, "lfpw/testset/image_0001")
     assert "put pictures and .pts into ibug" in refusal(tmp_path, read_300w, tmp_path, "challenging")
     assert "train, common, challenging, full" in refusal("test", read_300w, tmp_path, "test")

@@ -1,6 +1,7 @@
 """The private test set of 300-W, Masked 300W, and the content of 300-W's pictures, from small trees in the official form."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 from fa_lib.data import manifests
 from fa_lib.data.manifests import load, verify
 from fa_lib.data.readers import READERS, files, w300
-from fa_lib.errors import InputError
 
 POINTS = np.random.default_rng(3).uniform(1, 60, (68, 2)).round(6)
 PICTURE = cv2.imencode(".png", np.zeros((4, 5, 3), np.uint8))[1].tobytes()
@@ -29,14 +29,6 @@ def put(root: Path, *names: str, suffix: str = ".png") -> None:
         (root / f"{name}.pts").write_text(pts())
 
 
-def refusal(named: Path | str, call, *arguments) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    sentence = str(caught.value)
-    assert str(named) in sentence and "\n" not in sentence and ". " not in sentence
-    return sentence
-
-
 def private_names(count: int = 300) -> list[str]:
     kinds = (("01_Indoor", "indoor"), ("02_Outdoor", "outdoor"))
     return [f"{folder}/{kind}_{i:03}" for folder, kind in kinds for i in range(1, count + 1)]
@@ -52,7 +44,7 @@ def test_private_set_is_read_below_every_name_of_its_parent(tmp_path: Path, pare
     assert [sample.name for sample in w300.read_private(tmp_path, "outdoor")] == private_names(2)[2:]
 
 
-def test_private_folder_is_02_outdoor_not_01_outdoor(tmp_path: Path):
+def test_private_folder_is_02_outdoor_not_01_outdoor(tmp_path: Path, refusal: Callable):
     put(tmp_path, "02_Outdoor/outdoor_001")
     assert len(w300.read_private(tmp_path, "test")) == 1
     (tmp_path / "02_Outdoor").rename(tmp_path / "01_Outdoor")
@@ -71,7 +63,7 @@ def test_private_set_complete_and_partial(tmp_path: Path):
     assert report.parts[0].unexpected == ("01_Indoor/indoor_301",)
 
 
-def test_private_set_is_not_in_the_folder_of_the_public_one(tmp_path: Path):
+def test_private_set_is_not_in_the_folder_of_the_public_one(tmp_path: Path, refusal: Callable):
     put(tmp_path, "afw/5452623_1", "ibug/image_006")
     assert "holds no 01_Indoor" in refusal(tmp_path, w300.read_private, tmp_path, "test")
     assert "indoor, outdoor" in refusal("common", w300.read_private, tmp_path, "common")
@@ -89,7 +81,7 @@ def test_masked_faces_are_read_by_300w_names(tmp_path: Path, parent: str):
     assert (part.present, part.expected) == (3, 135) and not part.unexpected and report.state == "partial"
 
 
-def test_folder_of_300w_itself_is_not_taken_for_the_masked_one(tmp_path: Path):
+def test_folder_of_300w_itself_is_not_taken_for_the_masked_one(tmp_path: Path, refusal: Callable):
     put(tmp_path, "afw/5452623_1", "ibug/image_006")
     for call in (lambda root: w300.read_masked(root, "full"), lambda root: verify("masked_300w", root)):
         assert "it is 300-W itself" in refusal(tmp_path, call, tmp_path)
@@ -104,13 +96,13 @@ def test_pictures_of_300w_itself_are_not_taken_for_masked_ones(tmp_path: Path):
     assert any("1 pictures have the size of 300-W's own" in fault for fault in verify("masked_300w", tmp_path).faults)
 
 
-def test_boxes_of_four_corners_are_not_taken_for_landmarks(tmp_path: Path):
+def test_boxes_of_four_corners_are_not_taken_for_landmarks(tmp_path: Path, refusal: Callable):
     put(tmp_path, "ibug/image_006")
     (tmp_path / "ibug/image_006.pts").write_text(pts(POINTS[:4]))
     assert "has 4 points, but 68" in refusal("image_006.pts", w300.read_masked, tmp_path, "challenging")
 
 
-def test_link_out_of_the_root_is_refused(tmp_path: Path):
+def test_link_out_of_the_root_is_refused(tmp_path: Path, refusal: Callable):
     root = tmp_path / "300w"
     put(root, "ibug/image_006", "ibug/image_007")
     put(tmp_path, "secret")
@@ -153,7 +145,7 @@ def test_table_of_checksums_agrees_with_the_list_of_faces():
         assert sizes[name.rpartition(".")[0]] == int(size) and len(sha256) == 64
 
 
-def test_checksums_are_asked_for(tmp_path: Path):
+def test_checksums_are_asked_for(tmp_path: Path, refusal: Callable):
     put(tmp_path, "ibug/image_006", *private_names(1))
     assert not any("sha256" in note for note in verify("300w", tmp_path).notes)
     assert any("sha256" in note for note in verify("300w", tmp_path, checksums=True).notes)

@@ -1,5 +1,6 @@
 """WFLW from small trees in the official format: lines of 207 fields, subset files, progressive pictures."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,6 @@ import pytest
 from fa_lib.data.manifests import verify
 from fa_lib.data.readers import READERS, wflw
 from fa_lib.data.readers.files import Sample
-from fa_lib.errors import InputError
 
 LISTS = "WFLW_annotations/list_98pt_rect_attr_train_test"
 POINTS = np.random.default_rng(5).uniform(0, 60, (98, 2)).round(6)
@@ -36,15 +36,6 @@ def put_subset(root: Path, file: str, *keys: tuple[np.ndarray, str]) -> None:
     path = root / "WFLW_annotations/list_98pt_test" / f"list_98pt_test_{file}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(" ".join([*(f"{value:.6f}" for value in points.ravel()), name]) + "\n" for points, name in keys))
-
-
-def refusal(named: Path | str, call, *arguments) -> str:
-    """The one sentence in which a call ends; it names the file or folder."""
-    with pytest.raises(InputError) as caught:
-        call(*arguments)
-    sentence = str(caught.value)
-    assert str(named) in sentence and "\n" not in sentence and ". " not in sentence
-    return sentence
 
 
 def only(samples: list[Sample]) -> Sample:
@@ -142,13 +133,13 @@ def test_root_may_be_the_parent_folder(tmp_path: Path, parent: str):
         (line("..\\secret.jpg"), "without '..'"),
     ],
 )
-def test_bad_line_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str):
+def test_bad_line_is_refused_in_one_sentence(tmp_path: Path, text: str, complaint: str, refusal: Callable):
     put(tmp_path, "test", line(), text, pictures=False)
     sentence = refusal("", wflw.read, tmp_path, "test")
     assert complaint in sentence and ("line 2" in sentence or "secret" in sentence)
 
 
-def test_link_out_of_the_root_is_refused(tmp_path: Path):
+def test_link_out_of_the_root_is_refused(tmp_path: Path, refusal: Callable):
     root = tmp_path / "wflw"
     put(root, "train", line())
     (tmp_path / "secret.jpg").write_bytes(PICTURE)
@@ -161,7 +152,7 @@ def test_link_out_of_the_root_is_refused(tmp_path: Path):
     assert len(wflw.read(root, "train")) == 1
 
 
-def test_linked_folder_out_of_the_root_is_refused(tmp_path: Path):
+def test_linked_folder_out_of_the_root_is_refused(tmp_path: Path, refusal: Callable):
     put(tmp_path / "elsewhere", "train", line())
     put(tmp_path / "wflw", "train", line(), pictures=False)
     (tmp_path / "wflw/WFLW_images").rmdir()
@@ -169,7 +160,7 @@ def test_linked_folder_out_of_the_root_is_refused(tmp_path: Path):
     assert "leads out of" in refusal("WFLW_images", wflw.read, tmp_path / "wflw", "train")
 
 
-def test_wrong_folders_are_refused(tmp_path: Path):
+def test_wrong_folders_are_refused(tmp_path: Path, refusal: Callable):
     assert "no such folder" in refusal(tmp_path / "none", wflw.read, tmp_path / "none", "train")
     assert "empty folder" in refusal(tmp_path, wflw.read, tmp_path, "train")
     (tmp_path / "afw").mkdir()
