@@ -1,5 +1,7 @@
 """What makes rendered photographs look different: attributes, light, hair and hats, clothes, things in front, cameras."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -11,33 +13,18 @@ from fa_lib.errors import InputError
 GREY = draw.LOOK_NAMES.index("grey")
 
 
-def clean(n: int, **changes: np.ndarray) -> head.HeadParameters:
-    """n different bald people, frontal, lips shut, in even light, before a plain wall and a good camera."""
-    some = people.sample(n, np.random.default_rng(4))
-    expression = np.zeros((n, len(deform.EXPRESSION_NAMES)))
-    expression[:, deform.EXPRESSION_NAMES.index("lips_close")] = 0.9
-    every = {
-        "expression": expression, "pose": np.zeros((n, 3)), "gaze": np.zeros((n, 2)), "detail": np.zeros((n, 6)),
-        "light": np.tile([0.0, 25, 0.6, 0.6, 0.6, 0.4, 0.4, 0.4], (n, 1)), "style": np.zeros((n, 4), int),
-        "camera": np.tile([0.0, 0, 0, 0, 100, 1, 1, 1], (n, 1)), "look": np.zeros_like(some.look),
-    }  # fmt: skip
-    return some.change(**{**every, **changes})
+@pytest.fixture
+def looking(clean: Callable) -> Callable[..., head.HeadParameters]:
+    """Makes clean heads with some of their looks set."""
 
+    def make(n: int, **look: float) -> head.HeadParameters:
+        heads = clean(n)
+        values = np.zeros_like(heads.look)
+        for name, value in look.items():
+            values[:, draw.LOOK_NAMES.index(name)] = value
+        return heads.change(look=values)
 
-def mean_inside(image: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Mean colour inside a polygon of pixels."""
-    mask = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 1)
-    return image[mask > 0].mean(0)
-
-
-def looking(n: int, **look: float) -> head.HeadParameters:
-    """The plain heads of test_render with some of their looks set."""
-    heads = clean(n)
-    values = np.zeros_like(heads.look)
-    for name, value in look.items():
-        values[:, draw.LOOK_NAMES.index(name)] = value
-    return heads.change(look=values)
+    return make
 
 
 def detail_of(images: np.ndarray) -> np.ndarray:
@@ -51,7 +38,7 @@ def with_style(heads: head.HeadParameters, column: int, value: int) -> head.Head
     return heads.change(style=style)
 
 
-def test_with_attribute_rejects_an_unknown_one():
+def test_with_attribute_rejects_an_unknown_one(clean: Callable):
     with pytest.raises(InputError, match="attribute"):
         people.with_attribute(clean(1), "weather", np.random.default_rng(0))
 
@@ -66,12 +53,12 @@ def test_with_attribute_changes_the_picture_and_repeats(name):
     assert (difference > 0.5).all()
 
 
-def test_attribute_pose_turns_every_head_far():
+def test_attribute_pose_turns_every_head_far(clean: Callable):
     pose = people.with_attribute(clean(200), "pose", np.random.default_rng(0)).pose
     assert ((np.abs(pose[:, 0]) > 37) | (np.abs(pose[:, 1]) > 21) | (np.abs(pose[:, 2]) > 27)).all()
 
 
-def test_attribute_expression_moves_points_and_nothing_else():
+def test_attribute_expression_moves_points_and_nothing_else(clean: Callable):
     heads = clean(20)
     changed = people.with_attribute(heads, "expression", np.random.default_rng(0))
     before, after = (head.landmarks(head.project(head.rest_surface(h), h.distance)) for h in (heads, changed))
@@ -79,7 +66,7 @@ def test_attribute_expression_moves_points_and_nothing_else():
     assert (changed.pose == heads.pose).all() and (changed.camera == heads.camera).all()
 
 
-def test_attribute_illumination_changes_light_not_geometry():
+def test_attribute_illumination_changes_light_not_geometry(clean: Callable):
     heads = clean(30)
     changed = people.with_attribute(heads, "illumination", np.random.default_rng(0))
     before, after = render(heads, 48), render(changed, 48)
@@ -88,7 +75,7 @@ def test_attribute_illumination_changes_light_not_geometry():
     assert np.mean(change > 12) > 0.8
 
 
-def test_attribute_makeup_paints_lips_lids_and_cheeks_only():
+def test_attribute_makeup_paints_lips_lids_and_cheeks_only(clean: Callable, mean_inside: Callable):
     heads = clean(8, detail=np.zeros((8, 6)), style=np.tile([0, 0, 0, 0], (8, 1)))
     before, after = (render(h, 128) for h in (heads, people.with_attribute(heads, "makeup", np.random.default_rng(0))))
     for a, b, p in zip(before.images, after.images, before.landmarks, strict=True):
@@ -99,7 +86,7 @@ def test_attribute_makeup_paints_lips_lids_and_cheeks_only():
         assert lips > 8 and lids > 5 and nose < min(lips, lids)
 
 
-def test_attribute_occlusion_hides_points():
+def test_attribute_occlusion_hides_points(clean: Callable):
     heads = clean(24)
     seen = render(heads, 64).visible.mean()
     changed = people.with_attribute(heads, "occlusion", np.random.default_rng(0))
@@ -138,13 +125,13 @@ def test_wild_repeats_byte_for_byte():
     assert (first == second).all()
 
 
-def test_grey_pictures_have_one_colour():
+def test_grey_pictures_have_one_colour(looking: Callable):
     images = render(looking(2, grey=1), 48).images
     assert np.ptp(images.astype(int), axis=-1).max() <= 2
 
 
 @pytest.mark.parametrize("look", [{"low_resolution": 0.6}, {"sharpen": -1}])
-def test_low_resolution_is_softer_and_sharpening_is_harder(look):
+def test_low_resolution_is_softer_and_sharpening_is_harder(look, looking: Callable):
     if "sharpen" in look:
         assert (detail_of(render(looking(3, sharpen=0.8), 96).images) > 1.3 * detail_of(render(looking(3), 96).images)).all()
     else:
@@ -161,7 +148,7 @@ def test_tone_curve_rises_and_turns_about_the_middle(contrast):
 
 
 @pytest.mark.parametrize("kind", sorted(things.BEFORE))
-def test_put_in_front_covers_what_it_paints_and_nothing_else(kind):
+def test_put_in_front_covers_what_it_paints_and_nothing_else(kind, clean: Callable):
     heads = with_style(clean(4), 2, kind)
     points = render(heads, 96).landmarks
     scene = np.full((96, 96, 3), 0.37, np.float32)
@@ -177,21 +164,21 @@ def test_put_in_front_covers_what_it_paints_and_nothing_else(kind):
     assert shown > 10
 
 
-def test_nothing_in_front_leaves_the_scene():
+def test_nothing_in_front_leaves_the_scene(clean: Callable):
     scene = np.random.default_rng(0).random((48, 48, 3)).astype(np.float32)
     drawn, cover = things.put_in_front(scene, clean(1), render(clean(1), 48).landmarks[0], np.random.default_rng(0))
     assert (drawn == scene).all() and not cover.any()
 
 
 @pytest.mark.parametrize("yaw", [-55.0, 0.0, 55.0])
-def test_sunglasses_hide_the_nearer_eye_and_clear_glasses_do_not(yaw):
+def test_sunglasses_hide_the_nearer_eye_and_clear_glasses_do_not(yaw, clean: Callable):
     heads = clean(6, pose=np.tile([yaw, 0, 0], (6, 1)))
     eye = np.arange(42, 48) if yaw < 0 else np.arange(36, 42)
     dark, light = (render(with_style(heads, 1, kind), 96).visible[:, eye] for kind in (people.SUNGLASSES, people.GLASSES))
     assert dark.mean() < 0.25 and light.mean() > 0.75
 
 
-def test_covered_is_what_a_mask_hides():
+def test_covered_is_what_a_mask_hides(clean: Callable):
     place = curves.inner_places()
     heads = with_style(clean(5), 2, people.COVER)
     for i in range(5):
@@ -200,7 +187,7 @@ def test_covered_is_what_a_mask_hides():
     assert not paint.covered(clean(1), place).any()
 
 
-def test_shadow_of_the_nose_falls_away_from_the_light():
+def test_shadow_of_the_nose_falls_away_from_the_light(looking: Callable):
     heads = looking(1, shadow=1)
     light = heads.light.copy()
     light[:, :2] = (55, 10)
@@ -218,7 +205,7 @@ def test_shadow_of_the_nose_falls_away_from_the_light():
     )
 
 
-def test_a_cap_shades_the_brow():
+def test_a_cap_shades_the_brow(mean_inside: Callable, looking: Callable):
     heads = looking(6, shadow=1)
     light = heads.light.copy()
     light[:, :2] = (0, 45)
@@ -235,7 +222,7 @@ def test_hair_has_variants_that_differ_and_repeat():
         assert np.abs(a.shape - b.shape).max() > 0.05 and (hair.style_of(style, 1).cover == a.cover).all()
 
 
-def test_beards_grow_where_their_name_says():
+def test_beards_grow_where_their_name_says(looking: Callable):
     chin, lip, side = ((surface.locate(np.array(xy, float))) for xy in ((5.0, 98.0), (10.0, 53.5), (45.0, 85.0)))
     n = 8
     detail = np.zeros((n, 6))
@@ -258,7 +245,7 @@ def test_beards_grow_where_their_name_says():
     assert grown["moustache"].tolist() == [False, True, False] and grown["goatee"].tolist() == [True, True, False]
 
 
-def test_clothes_leave_the_face_alone():
+def test_clothes_leave_the_face_alone(clean: Callable):
     rng = np.random.default_rng(0)
     place = np.stack([rng.uniform(0, surface.COLUMNS - 1, 400), rng.uniform(0, surface.ROWS - 1, 400)], -1).astype(np.float32)
     colour = np.full((3, 400), 0.2, np.float32)
@@ -269,7 +256,7 @@ def test_clothes_leave_the_face_alone():
 
 
 @pytest.mark.parametrize("kind", range(8))
-def test_background_is_a_picture_whose_light_can_be_set(kind):
+def test_background_is_a_picture_whose_light_can_be_set(kind, looking: Callable):
     dim, bright = (with_style(looking(1, surround=s), 3, kind) for s in (-1.0, 0.0))
     a, b = (scenery.background(one, 80, np.random.default_rng(3)) for one in (dim, bright))
     assert a.shape == (80, 80, 3) and a.dtype == np.float32 and b.max() <= 1 and b.std() > 0.005

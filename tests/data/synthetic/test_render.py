@@ -1,33 +1,13 @@
 """Pictures of heads: shapes, boxes, determinism, and that points sit on what is drawn."""
 
-import cv2
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from fa_lib.data.synthetic import deform, head, people
 from fa_lib.data.synthetic.render import render
 from fa_lib.errors import InputError
-
-
-def clean(n: int, **changes: np.ndarray) -> head.HeadParameters:
-    """n different people, frontal, looking ahead, eyes open, in even light and without a noisy camera."""
-    some = people.sample(n, np.random.default_rng(4))
-    expression = np.zeros((n, len(deform.EXPRESSION_NAMES)))
-    expression[:, deform.EXPRESSION_NAMES.index("lips_close")] = 0.9
-    detail = np.zeros((n, 6))
-    every = {
-        "expression": expression, "pose": np.zeros((n, 3)), "gaze": np.zeros((n, 2)), "detail": detail,
-        "light": np.tile([0.0, 25, 0.6, 0.6, 0.6, 0.4, 0.4, 0.4], (n, 1)), "style": np.zeros((n, 4), int),
-        "camera": np.tile([0.0, 0, 0, 0, 100, 1, 1, 1], (n, 1)),
-    }  # fmt: skip
-    return some.change(**{**every, **changes})
-
-
-def mean_inside(image: np.ndarray, polygon: np.ndarray) -> np.ndarray:
-    """Mean colour inside a polygon of pixels."""
-    mask = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], 1)
-    return image[mask > 0].mean(0)
 
 
 def test_render_shapes_types_and_determinism():
@@ -48,7 +28,7 @@ def test_convention_the_picture_is_expand_times_the_landmark_box(expand):
     assert np.allclose((low + high) / 2, 31.5, atol=1e-3)  # the middle of [-0.5, 63.5]
 
 
-def test_view_moves_the_picture_and_the_landmarks_together():
+def test_view_moves_the_picture_and_the_landmarks_together(clean: Callable):
     one = clean(1)
     posed = head.project(head.turn(head.rest_surface(one), one.pose), one.distance)
     box = head.square_boxes(head.landmarks(posed), 1.925)
@@ -58,7 +38,7 @@ def test_view_moves_the_picture_and_the_landmarks_together():
     assert np.allclose(moved, points - [8, 0], atol=1e-3)
 
 
-def test_iris_is_dark_where_the_eye_looks():
+def test_iris_is_dark_where_the_eye_looks(clean: Callable):
     images, points, _ = render(clean(8), 192)
     for image, p in zip(images, points, strict=True):
         for eye in (p[36:42], p[42:48]):
@@ -67,7 +47,7 @@ def test_iris_is_dark_where_the_eye_looks():
             assert pupil < 75
 
 
-def test_lips_differ_in_colour_from_the_chin():
+def test_lips_differ_in_colour_from_the_chin(clean: Callable, mean_inside: Callable):
     heads = clean(8, skin=np.tile([0.55, 0.36, 0.27], (8, 1)), lips=np.tile([0.4, 0.1, 0.12], (8, 1)))
     for image, p in zip(*render(heads, 128)[:2], strict=True):
         lip = mean_inside(image, p[[48, 49, 50, 51, 52, 53, 54, 64, 63, 62, 61, 60]])
@@ -75,7 +55,7 @@ def test_lips_differ_in_colour_from_the_chin():
         assert lip[0] / lip[1] > 1.15 * chin[0] / chin[1]
 
 
-def test_jaw_points_lie_where_the_bald_head_ends():
+def test_jaw_points_lie_where_the_bald_head_ends(clean: Callable):
     # Skin that shines against a dark scene: just outside the cheek there is background, just inside there is skin.
     heads = clean(4, identity=np.zeros((4, len(deform.IDENTITY_NAMES))), skin=np.full((4, 3), 0.8))
     images, points, _ = render(heads, 128)
@@ -86,13 +66,13 @@ def test_jaw_points_lie_where_the_bald_head_ends():
         assert np.abs(inside - cheek).max() < 60
 
 
-def test_render_shows_light_and_dark_skin():
+def test_render_shows_light_and_dark_skin(clean: Callable, mean_inside: Callable):
     images, points, _ = render(clean(24), 48)
     bright = [mean_inside(i, p[[1, 31, 48]]).mean() for i, p in zip(images, points, strict=True)]
     assert min(bright) < 90 and max(bright) > 180
 
 
-def test_render_rejects_a_bad_view():
+def test_render_rejects_a_bad_view(clean: Callable):
     with pytest.raises(InputError, match="view"):
         render(clean(2), 64, view=np.zeros((1, 4)))
     with pytest.raises(InputError, match="size"):
