@@ -1,15 +1,20 @@
-"""What the notebooks use besides the package: checked parameters, source listings, exercises."""
+"""What the notebooks use besides the package: checked parameters, source listings, pictures, a head to play with, exercises."""
 
 import inspect
+import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
-from fa_lib import storage
+from fa_lib import plots, storage
+from fa_lib.data import manifests
 from fa_lib.data.readers import own
 from fa_lib.errors import InputError
 
@@ -71,6 +76,114 @@ def show_source(thing: Callable | type, doc: bool = False) -> Any:
         source = source.replace(quoted, '"""..."""', 1) if quoted in source else source
     place = Path(inspect.getsourcefile(thing) or "").relative_to(storage.PROJECT)
     return Code(f"# {place}\n{source}", language="python")
+
+
+def photo(figure: Figure) -> Any:
+    """A figure that holds many pictures, to be shown as JPEG: a fifth of the bytes, so that a notebook stays small."""
+    from IPython.display import Image
+
+    buffer = io.BytesIO()
+    with plots.style():
+        plots.settle(figure)
+        figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 82})
+    return Image(data=buffer.getvalue(), format="jpeg")
+
+
+WHO = {"open link": "anyone, by link", "form": "on request, by form", "local": "nobody any more"}
+
+
+def data_sets() -> pd.DataFrame:
+    """What the manifests say of every real data set, a line each; "–" where it is not known, or not there.
+
+    Columns: points a face; faces (or clips) of each split; who may download it; size of its archives; terms, in short;
+    imitation, the rendered set that stands in for it.
+    """
+    lines, every = {}, manifests.names()
+    for name in every:
+        one = manifests.load(name)
+        if one.get == "rendered":
+            continue
+        counts = [f"{split} {part.expected:,}" for split, part in one.splits.items() if part.expected]
+        sizes = dict.fromkeys(archive.size for archive in one.archives if archive.size)
+        lines[name] = {
+            "points": one.scheme or "–",
+            "faces" if one.unit == "faces" else "clips": ", ".join(counts),
+            "who may download it": WHO[one.get],
+            "size": " + ".join(sizes) or "–",
+            "terms": re.sub(r" \(.*?\)", "", one.terms).split(". ")[0].rstrip("."),
+            "imitation": f"synthetic/{name}" if f"synthetic/{name}" in every else "–",
+        }
+    found = pd.DataFrame.from_dict(lines, orient="index").fillna("–")
+    return found[["points", "faces", "clips", "who may download it", "size", "terms", "imitation"]]
+
+
+KNOBS = {  # what turns at a head: an array of its parameters, a column by number or name; least and greatest value
+    "yaw [degrees]": ("pose", 0, -90, 90),
+    "pitch [degrees]": ("pose", 1, -30, 30),
+    "smile": ("expression", "smile", -0.3, 1.3),
+    "open mouth": ("expression", "jaw_open", 0.0, 1.6),
+    "shut eyes": ("expression", ("left_eye_close", "right_eye_close"), -0.3, 1.0),
+    "light from the side [degrees]": ("light", 0, -100, 100),
+}
+
+
+def posed(values: dict[str, float], person: int = 0, size: int = 192, points: int = 68) -> tuple[np.ndarray, np.ndarray]:
+    """A rendered person, number `person`, with some of KNOBS set: picture (size, size, 3) and landmarks (points, 2) in it."""
+    from fa_lib.data.synthetic import people  # it paints its textures on import, which the other notebooks need not wait for
+    from fa_lib.data.synthetic.deform import EXPRESSION_NAMES
+    from fa_lib.data.synthetic.render import render
+
+    one = people.sample(1, np.random.default_rng(person), difficulty="clip")
+    arrays = {"pose": 0 * one.pose, "expression": 0 * one.expression, "light": one.light.copy()}
+    for name, value in values.items():
+        array, column, *_ = KNOBS[name]
+        named = (column,) if isinstance(column, str) else column
+        arrays[array][:, [EXPRESSION_NAMES.index(n) for n in named] if array == "expression" else column] = value
+    images, landmarks, _ = render(one.change(**arrays), size, points=points)
+    return images[0], landmarks[0]
+
+
+def head_explorer(person: int = 4, values: int = 5) -> Any:
+    """A rendered head with a slider for each of KNOBS, where a person runs the notebook; elsewhere a picture of some values.
+
+    A person is there when the cell's request says that somebody can answer questions, as notebook programs do for their
+    users, and papermill and nbconvert do not.
+    """
+    from IPython import get_ipython
+
+    request = getattr(get_ipython(), "get_parent", dict)()
+    if not request.get("content", {}).get("allow_stdin"):
+        return photo(_head_sheet(person, values))
+    import ipywidgets
+    from IPython.display import display
+
+    sliders = {
+        name: ipywidgets.FloatSlider(0, min=low, max=high, step=(high - low) / 40, description=name.split(" [")[0])
+        for name, (_, _, low, high) in KNOBS.items()
+    }
+    sliders["person"] = ipywidgets.IntSlider(person, 0, 30)
+
+    def draw(person: int, **values: float) -> None:
+        picture, landmarks = posed(values, person)
+        display(photo(plots.grid_of_faces(picture[None], landmarks[None], columns=2)))
+
+    return ipywidgets.HBox([ipywidgets.VBox(list(sliders.values())), ipywidgets.interactive_output(draw, sliders)])
+
+
+TINY = {"color": "white", "markersize": 1.1, "markeredgewidth": 0}
+
+
+def _head_sheet(person: int, values: int) -> Figure:
+    """Each knob a row, from its least value to its greatest."""
+    with plots.style():
+        figure = Figure(figsize=(plots.WIDTH, 1.12 * plots.WIDTH / values * len(KNOBS)))
+        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+        for axes, (name, (_, _, low, high)) in zip(figure.subplots(len(KNOBS), values), KNOBS.items()):
+            for one, value in zip(axes, np.linspace(low, high, values)):
+                plots.faces(one, *posed({name: value}, person, 144), styles=[TINY])
+                one.set_title(f"{name.split(' [')[0]} {value:.3g}", fontsize=6.5, loc="center")
+        plots.settle(figure)
+    return figure
 
 
 def check(answer: Callable, reference: Callable, cases: Sequence[tuple], tolerance: float = 1e-6) -> bool:

@@ -329,7 +329,9 @@ def claims(frame: pd.DataFrame, smoke: bool = False) -> Figure:
         axes.grid(False)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.tick_params(axis="y", length=0, labelsize=7)
-        axes.set_xlabel("difference x 1000, with 95 % interval; bar: the paper's; shaded: the side it claims")
+        unit = "in %" if set(frame["metric"]) <= {"nme", "kept"} else "x 1000"
+        paper = "bar: the paper's; " if frame["paper"].notna().any() else ""
+        axes.set_xlabel(f"difference {unit}, with 95 % interval; {paper}shaded: the side it claims")
         if smoke:
             watermark(figure)
         settle(figure)

@@ -246,4 +246,4 @@ def claims(study: Study) -> pd.DataFrame:
                 "verdict": verdict(found, claim.direction) if study.has(claim.split) else "no such data",
             }
         )  # fmt: skip
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines).astype({"paper": float})  # a study of our own has no number of a paper at all

@@ -1,0 +1,71 @@
+"""What the notebooks use besides the package: the table of data sets, pictures, and a head to play with."""
+
+import io
+
+import jupyter_client
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from fa_lib import notebook
+from fa_lib.data import manifests
+
+
+def test_table_of_data_sets_has_a_line_for_every_real_set():
+    found = notebook.data_sets()
+    assert list(found.index) == [name for name in manifests.names() if not name.startswith("synthetic/")]
+    assert found.loc["wflw"].to_dict() | {"terms": ""} == {
+        "points": 98, "faces": "train 7,500, test 2,500", "clips": "–", "who may download it": "anyone, by link", "size": "–",
+        "terms": "", "imitation": "synthetic/wflw",
+    }  # fmt: skip
+    assert found.loc["300vw", "clips"].startswith("train 50") and found.loc["300vw", "faces"] == "–"
+    assert found.loc["vggface2", ["points", "who may download it", "imitation"]].tolist() == ["–", "nobody any more", "–"]
+    assert found["terms"].str.len().between(5, 100).all()
+
+
+def test_photo_is_a_small_jpeg_of_the_figure():
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().imshow(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    shown = Image.open(io.BytesIO(notebook.photo(figure).data))
+    assert shown.format == "JPEG" and shown.size == (220, 110)
+
+
+@pytest.mark.parametrize("name", notebook.KNOBS)
+def test_every_knob_moves_the_picture_and_light_alone_leaves_the_landmarks(name: str):
+    low, high = notebook.KNOBS[name][2:]
+    (dark, first), (bright, second) = (notebook.posed({name: value}, person=4, size=64) for value in (low, high))
+    assert dark.shape == (64, 64, 3) and first.shape == (68, 2)
+    assert not np.array_equal(dark, bright)
+    assert np.allclose(first, second, atol=1e-3) == name.startswith("light")
+
+
+def test_yaw_turns_the_nose_to_the_right_of_the_picture():
+    (_, left), (_, right) = (notebook.posed({"yaw [degrees]": value}, size=64) for value in (-40, 40))
+    assert left[30, 0] < left[27, 0] and right[30, 0] > right[27, 0]
+
+
+@pytest.fixture
+def kernel():
+    """A function that runs code in a kernel, for a person or not, and returns the kinds of what it shows."""
+    manager, client = jupyter_client.manager.start_new_kernel(kernel_name="python3")
+
+    def run(code: str, person: bool) -> set[str]:
+        kinds: set[str] = set()
+        reply = client.execute_interactive(
+            code, allow_stdin=person, timeout=120, output_hook=lambda message: kinds.update(message["content"].get("data", ()))
+        )
+        assert reply["content"]["status"] == "ok", reply["content"]
+        return kinds
+
+    yield run
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_head_explorer_has_sliders_for_a_person_and_a_picture_elsewhere(kernel):
+    """papermill, nbval and nbconvert say in each request that nobody is there to answer."""
+    code = "from fa_lib import notebook\nnotebook.head_explorer(values=2)"
+    sliders = "application/vnd.jupyter.widget-view+json"
+    assert {sliders, "image/jpeg"} & kernel(code, person=False) == {"image/jpeg"}
+    assert {sliders, "image/jpeg"} <= kernel(code, person=True)  # the first head is drawn at once
