@@ -100,6 +100,7 @@ def test_identity_changes_with_every_setting(source: DataSource):
             changed[one.name] = dataclasses.replace(stage, **{one.name: different(getattr(stage, one.name))})
     hashes = {name: dataclasses.replace(run, config=config).hash for name, config in changed.items()}
     assert hashes.pop("source.root") == run.hash  # where the data lie on this machine
+    assert hashes.pop("source.landmarks") == run.hash  # follows from the data, whose fingerprint counts
     assert len({run.hash, *hashes.values()}) == len(hashes) + 1
 
 
