@@ -26,11 +26,16 @@ from pathlib import Path
 from torch import Generator, nn
 from fa_lib import training
 from fa_lib.data import Augment, Batches, Faces
+from fa_lib.landmarks import SCHEMES
 
 def make(landmarks, images):
     n = len(landmarks)
     text = np.array([str(i) for i in range(n)])
-    return Faces(images, landmarks, None, None, None, np.zeros((n, 2, 3)), text, text, text, 32, "made by hand", "0")
+    nothing = np.full(n, "")
+    return Faces(
+        images, landmarks, None, None, None, np.zeros((n, 2, 3)), text, text, text, 32, "made by hand", "0",
+        visible=None, attributes=nothing, length=None, scheme=SCHEMES.get(landmarks.shape[1]),
+    )  # fmt: skip
 
 def network(seed):
     torch.manual_seed(seed)
