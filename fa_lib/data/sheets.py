@@ -75,11 +75,21 @@ def of_poses(seed: int = 0, tile: int = TILE) -> np.ndarray:
     return grid(rows)
 
 
+def overview(seed: int = 0, tile: int = TILE) -> np.ndarray:
+    """A row of faces of each labelled set: what there is, at a glance."""
+    rows = []
+    for name in ("300w", "wflw", "cofw", "aflw", "masked_300w", "wild"):
+        split, count = list(sets.SETS[name].splits.items())[-1]
+        drawn = sets.make(name, split, count, tile, seed, EXPAND_SHOWN, slice(count - COLUMNS, count))
+        rows += [mark(*face) for face in zip(drawn.images, drawn.truth, drawn.visible, strict=True)]
+    return grid(rows)
+
+
 def sheets() -> dict[str, Callable[[], np.ndarray]]:
-    """What draws each sheet, by its name: one for every rendered set, and one of all poses and schemes."""
+    """What draws each sheet, by its name: one for every rendered set, one of all poses and schemes, one of all sets."""
     drawers = {name: lambda name=name: of_stills(name) for name in sets.SETS}
     drawers |= {name: lambda name=name: of_clips(name) for name in motion.PARTS}
-    return drawers | {"poses": of_poses}
+    return drawers | {"poses": of_poses, "overview": overview}
 
 
 def write_all(folder: str | Path) -> list[Path]:

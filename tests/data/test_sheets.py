@@ -8,7 +8,7 @@ from fa_lib.data import rendered, sheets
 
 def test_every_rendered_set_has_a_sheet():
     names = {name.removeprefix(rendered.PREFIX) for name in rendered.splits()}
-    assert set(sheets.sheets()) == names | {"poses"}
+    assert set(sheets.sheets()) == names | {"poses", "overview"}
 
 
 def test_mark_draws_seen_and_hidden_points_where_they_are_and_leaves_the_picture_alone():
