@@ -53,7 +53,7 @@ def kernel():
     def run(code: str, person: bool) -> set[str]:
         kinds: set[str] = set()
         reply = client.execute_interactive(
-            code, allow_stdin=person, timeout=120, output_hook=lambda message: kinds.update(message["content"].get("data", ()))
+            code, allow_stdin=person, timeout=300, output_hook=lambda message: kinds.update(message["content"].get("data", ()))
         )
         assert reply["content"]["status"] == "ok", reply["content"]
         return kinds

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from fa_lib import notebook
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 RECORDED = ROOT / "figures" / "desk" / "self_distillation" / "300w" / "tab01.csv"
@@ -22,6 +24,20 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 def test_recorded_results_are_the_recorded_ones() -> None:
     assert as_markdown(pd.read_csv(RECORDED)) in README
+
+
+def of_data_sets(table: pd.DataFrame) -> str:
+    """The table of data sets as the README shows it."""
+    lines = ["| set | points | faces or clips | who may download it | here as |", "|---|---|---|---|---|"]
+    for name, row in table.iterrows():
+        counts = row["faces"] if row["clips"] == "–" else f"{row['clips']} clips"
+        cells = [f"`{name}`", str(row["points"]), counts, row["who may download it"], f"`{row['imitation']}`".replace("`–`", "–")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_data_sets_are_those_of_the_manifests() -> None:
+    assert of_data_sets(notebook.data_sets()) in README
 
 
 def test_commands_exist() -> None:
