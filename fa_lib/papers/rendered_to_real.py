@@ -3,7 +3,7 @@
 Every row learns from one kind of faces and is tested on the same ones: real photographs with `--data`, else `synthetic/300w`.
 The rows climb: an imitation of 300-W as it is, the same augmented, the widest variety of people, light and cameras (`wild`),
 more of those, and for comparison the training faces that belong to the test. The choices (renderer, augmentation, rates) were
-made on AFW, which is no part of the test set.
+made on training photographs (AFW, and for the jaw HELEN), which are no part of the test set.
 """
 
 from dataclasses import dataclass, replace

@@ -49,7 +49,7 @@ def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
         left.errorbar(part["nme"], at[mask], xerr=around, linestyle="none", capsize=2, **look)
     guess = 100 * mean_shape(study)
     left.axvline(guess, color=GREY, linestyle="--", linewidth=1)
-    left.text(guess, at[-1] - 0.4, "mean shape ", color=GREY, ha="right", va="bottom", fontsize=7)
+    left.text(guess, at.mean(), "mean shape", color=GREY, ha="right", va="center", fontsize=7, rotation=90)
     left.set_yticks(at, rows["label"])
     left.grid(visible=True, axis="x")
     left.grid(visible=False, axis="y")
@@ -61,7 +61,8 @@ def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
         right.bar(np.arange(len(bars)) + 0.36 * number - 0.18, bars, 0.34, label=label, **look)
     right.set_xticks(range(len(INDEX) + 1), [*INDEX, "all points"], rotation=30, ha="right")
     right.set(ylabel="mean error [% of inter-ocular]", title="where the error is")
-    right.legend()
+    right.set_ylim(0, 1.3 * right.get_ylim()[1])  # room for the legend above the highest bar
+    right.legend(loc="upper right")
     parts = [{"panel": "regions", "label": k, "region": r, "nme": 100 * v} for k, d in regions.items() for r, v in d.items()]
     baseline = [{"panel": "baseline", "label": "mean shape", "nme": guess}]
     return figure, pd.concat([rows, pd.DataFrame(parts + baseline)], ignore_index=True)
