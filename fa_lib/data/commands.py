@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from fa_lib.data import manifests
+from fa_lib.data.readers.own import is_manifest
 from fa_lib.errors import InputError, suggest
 
 
@@ -15,7 +16,7 @@ def run(arguments: argparse.Namespace) -> None:
         return _list(arguments.root or os.environ.get("FA_DATA"))
     if not arguments.name:
         raise InputError(f"fa data {arguments.what} needs a data set: {', '.join(manifests.names())}")
-    if arguments.name.endswith((".yaml", ".yml")):
+    if is_manifest(arguments.name):
         return _own(arguments)
     if arguments.name not in manifests.names():
         near = suggest(arguments.name, manifests.names())

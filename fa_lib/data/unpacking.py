@@ -63,15 +63,8 @@ def unpack(path: str | Path, folder: str | Path, into: str = "") -> int:
 def _archive_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
+    # zipfile says RuntimeError, or its child NotImplementedError, of members that it cannot read
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, OverflowError) as error:
         raise InputError(
             f"{path}: is cut off, damaged or no archive ({' '.join(str(error).split()) or 'it ends too early'}); "
             "delete it and download it again"
