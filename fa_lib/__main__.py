@@ -117,7 +117,8 @@ def _train(arguments: argparse.Namespace) -> None:
     if slug not in papers.PAPERS:
         raise InputError(f"there is no paper {slug!r}{suggest(slug, papers.PAPERS)}; there are: {', '.join(papers.PAPERS)}")
     study = results.Study(papers.PAPERS[slug], profile, _root(arguments.data))
-    run = study.run(row, int(seed))
+    named = {part.source.dataset.replace("/", "-"): part for part in study.all()}
+    run = named.get(dataset, study).run(row, int(seed))
     if dataset != run.id.split("/")[2]:
         raise InputError(f"{arguments.run}: --data {arguments.data} makes the data set {run.id.split('/')[2]!r}, not {dataset!r}")
     print(runs.get(run).folder)

@@ -38,7 +38,8 @@ def reproduce(
         study = results.Study(paper, profile, root)
         target = storage.PROJECT / "figures" / results.folder(paper, profile, study.source.dataset)
         if tables_only:
-            train_all(study, _table_rows(paper), jobs)
+            for part in study.all():
+                train_all(part, part.shown, jobs)
             write_tables(study, target)
         else:
             _reproduce_paper(study, target, jobs, given)
@@ -59,7 +60,8 @@ def _write_sheets(target: Path) -> None:
 def _reproduce_paper(study: results.Study, target: Path, jobs: int | None, parameters: dict[str, str]) -> None:
     begin = time.monotonic()
     books = _books([study.paper])
-    train_all(study, study.paper.ROWS, jobs)
+    for part in study.all():
+        train_all(part, part.rows, jobs)
     wanted = _stamp(study, books)
     stamp = target / "stamp.json"
     if stamp.exists() and json.loads(stamp.read_text()) == wanted:
@@ -83,12 +85,6 @@ def paper_named(slug: str) -> ModuleType:
 
 def _books(papers: list[ModuleType]) -> list[Path]:
     return [storage.PROJECT / "notebooks" / f"{name}.ipynb" for name in dict.fromkeys(paper.NOTEBOOK for paper in papers)]
-
-
-def _table_rows(paper: ModuleType) -> tuple[str, ...]:
-    """The rows in a paper's tables; what they start from is trained with them."""
-    shown = {row for table in paper.TABLES for row in table.rows.values()}
-    return tuple(row for row in paper.ROWS if row in shown)
 
 
 def check_parameters(book: Path, given: dict[str, str]) -> None:
@@ -123,7 +119,7 @@ def train_all(study: results.Study, rows: tuple[str, ...], jobs: int | None) -> 
     }
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         futures = [
-            pool.submit(_train_chain, study.paper.SLUG, study.profile.name, study.source.root, chain, seed)
+            pool.submit(_train_chain, study.paper.SLUG, study.profile.name, study.root, study.dataset, chain, seed)
             for chain, seed in tasks
         ]
         try:
@@ -137,17 +133,17 @@ def train_all(study: results.Study, rows: tuple[str, ...], jobs: int | None) -> 
 
 def _build_test_sets(study: results.Study) -> None:
     """Draws or cuts once, here, what every worker will read besides the test faces."""
-    splits = {item.split for item in (*study.paper.TABLES, *study.paper.CLAIMS)}
+    splits = {split for table in study.paper.TABLES for split in table.splits} | {claim.split for claim in study.paper.CLAIMS}
     if splits & {"video", "still"}:
         study.video  # noqa: B018 - a property that builds
     if "twice" in splits:
         study.twice  # noqa: B018 - a property that builds
 
 
-def _train_chain(slug: str, profile: str, root: str | None, rows: list[str], seed: int) -> None:
+def _train_chain(slug: str, profile: str, root: str | None, dataset: str | None, rows: list[str], seed: int) -> None:
     # the epochs of several workers at once are no use to anybody who watches; the log is for those who wonder
     with open(storage.runs_folder() / "workers.log", "a") as log, contextlib.redirect_stderr(log):
-        study = results.Study(PAPERS[slug], profile, root)
+        study = results.Study(PAPERS[slug], profile, root, dataset=dataset)
         for row in rows:
             runs.get(study.run(row, seed))
 
@@ -176,9 +172,8 @@ def write_tables(study: results.Study, target: Path) -> None:
     """Writes tabNN.csv of a study into the folder `target`, and prints the tables."""
     for table in study.paper.TABLES:
         _write_csv(results.measure(study, table), target / f"tab{table.number:02d}.csv")
-        print(
-            f"table {table.number}: {table.title}\n{results.table(study, table.number).to_string()}\n{study.about(table.split)}\n"
-        )
+        print(f"table {table.number}: {table.title}\n{results.table(study, table.number).to_string()}")
+        print("\n".join(study.on(table.dataset).about(split) for split in table.splits if not table.costs), end="\n\n")
 
 
 def write_claims_and_figures(study: results.Study, target: Path) -> None:
@@ -214,5 +209,5 @@ def _stamp(study: results.Study, books: list[Path]) -> dict[str, str]:
     package = storage.PROJECT / "fa_lib"
     files = sorted([*books, *package.glob("*.py"), *(package / "papers").glob("*.py")])
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    wanted = [study.run(row, seed).hash for row in study.paper.ROWS for seed in study.seeds]
+    wanted = [part.run(row, seed).hash for part in study.all() for row in part.rows for seed in study.seeds]
     return {"code": digest, "runs": hashlib.sha256(" ".join(wanted).encode()).hexdigest()}

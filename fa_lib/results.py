@@ -1,35 +1,54 @@
-"""From predictions to numbers: a study's scores, tables beside the papers' numbers, claims with verdicts; see scores.py."""
+"""From a study's scores to tables beside the papers' numbers, and to claims with verdicts; see study.py and scores.py."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from types import ModuleType
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from fa_lib import metrics, runs, storage
-from fa_lib.data import Faces
-from fa_lib.data.twice import Twice
-from fa_lib.errors import InputError, suggest
-from fa_lib.scores import Estimate, estimate, features
+from fa_lib import runs, storage
+from fa_lib.errors import InputError
+from fa_lib.scores import UNITS, Estimate, contrast
+from fa_lib.study import Study
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a paper: label -> row of ours (None: not trained here), the metrics of its columns, the test set."""
+    """A table of a paper: label -> row of ours (None: not trained here), the metrics of its columns, the test set or sets.
+
+    `dataset`: which of the paper's data sets, None for its first. `costs`: for a table of what networks cost, a function of
+    a study and a row that measures its columns; such a table needs no run.
+    """
 
     number: int
     title: str
     rows: dict[str, str | None]
     columns: tuple[str, ...]
-    split: str
-    factor: float
+    split: str | tuple[str, ...]
+    factor: float = 1.0
+    extra: tuple[str, ...] = ("kept", "nme")  # columns of ours that the paper does not have
+    dataset: str | None = None
+    costs: Callable[[Study, str], dict[str, float]] | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The test sets, also where there is one."""
+        return (self.split,) if isinstance(self.split, str) else self.split
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Its columns, then ours."""
+        return tuple(dict.fromkeys((*self.columns, *self.extra)))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of a paper as a comparison: `metric` of row `ours` is lower (or higher) than that of row `other`."""
+    """A sentence of a paper as a comparison: `metric` of row `ours` is lower (or higher) than that of row `other`.
+
+    With `than`, a data set and a split: that difference is lower (or higher) than the same difference there.
+    """
 
     text: str
     ours: str
@@ -38,114 +57,19 @@ class Claim:
     split: str
     direction: Literal["lower", "higher"] = "lower"
     paper: float | None = None  # the paper's own difference, in the unit of its table
-
-
-class Study:
-    """The finished runs of a paper at one profile and on one data set, and what follows from them.
-
-    `paper` is a module of fa_lib.papers; `root` the folder of real data, None for rendered faces. Missing runs are trained.
-    """
-
-    def __init__(self, paper: ModuleType, profile: str = "quick", root: str | None = None, seeds: int | None = None) -> None:
-        if profile not in runs.PROFILES:
-            hint = suggest(profile, runs.PROFILES)
-            raise InputError(f"there is no profile {profile!r}{hint}; there are: {', '.join(runs.PROFILES)}")
-        self.paper, self.profile = paper, runs.PROFILES[profile]
-        self.source = paper.source(profile, root)
-        self.seeds = self.profile.seeds[:seeds]
-        self._scores: dict[tuple[str, str], np.ndarray] = {}
-
-    def run(self, row: str, seed: int) -> runs.Run:
-        """The run of a row and seed; InputError names the rows there are."""
-        return self.paper.run(row, self.profile.name, seed, self.source)
-
-    def trained(self, row: str) -> list[runs.Trained]:
-        """The finished runs of a row, one a seed."""
-        return [runs.get(self.run(row, seed)) for seed in self.seeds]
-
-    @cached_property
-    def test(self) -> Faces:
-        """Test faces."""
-        return self.source.test()
-
-    @cached_property
-    def video(self) -> Faces:
-        """Frames of the test clips."""
-        return self.source.video()
-
-    @cached_property
-    def twice(self) -> Twice:
-        """Faces that were annotated twice."""
-        return self.source.twice()
-
-    def _faces(self, split: str) -> tuple[str, Faces, np.ndarray]:
-        """The predictions' name, the faces, and the mask of a split."""
-        if split in ("video", "still"):
-            every = np.ones(len(self.video), bool)
-            return "video", self.video, every if split == "video" or self.video.still is None else self.video.still
-        every = np.ones(len(self.test), bool)
-        return "test", self.test, every if split in ("test", "truth", "twice") else self.test.part(split)
-
-    def has(self, split: str) -> bool:
-        """Whether there is anything to measure on a split: many data sets have no clips, and no face that was labelled twice."""
-        return len(self.groups(split)) > 0
-
-    def groups(self, split: str) -> np.ndarray:
-        """What belongs together in a split: photographs, clips."""
-        _, faces, mask = self._faces(split)
-        return self.twice.group if split == "twice" else faces.group[mask]
-
-    def scores(self, row: str, split: str) -> np.ndarray:
-        """(S, M, fields) of a row on `test`, `common`, `challenging`; `video`, `still` (frames without motion); `truth` (exact
-        landmarks, rendered only); `twice` (faces annotated twice, where the row may be "labels": the annotators themselves).
-        """
-        if (row, split) not in self._scores:
-            self._scores[row, split] = np.stack(self._twice(row) if split == "twice" else self._once(row, split))
-        return self._scores[row, split]
-
-    def _once(self, row: str, split: str) -> list[np.ndarray]:
-        name, faces, mask = self._faces(split)
-        exact = split in ("truth", "still") and faces.truth is not None
-        target = (faces.truth if exact else faces.landmarks) - faces.offset
-        clips = faces.group[mask] if name == "video" else None
-        lengths = faces.lengths(target)[mask]
-        return [features(t.predictions[name][mask], target[mask], clips, lengths=lengths) for t in self.trained(row)]
-
-    def _twice(self, row: str) -> list[np.ndarray]:
-        labels = self.twice.first_labels
-        lengths = metrics.lengths(labels, scheme=self.test.scheme)
-        if row == "labels":
-            return [features(labels, labels, again=self.twice.second_labels, lengths=lengths)] * len(self.seeds)
-        found = [t.predictions for t in self.trained(row)]
-        return [features(f["twice_first"], labels, again=f["twice_second"], lengths=lengths) for f in found]
-
-    def estimate(self, row: str, metric: str, split: str = "test", minus: str | None = None) -> Estimate:
-        """A metric of a row, or its paired difference to the row `minus`, with interval."""
-        other = self.scores(minus, split) if minus else None
-        return estimate(self.scores(row, split), metric, self.groups(split), other)
-
-    def about(self, split: str) -> str:
-        """One line under a table: data set, split, normaliser, box, profile, seeds, device."""
-        _, faces, mask = self._faces(split)
-        if not self.has(split):
-            return f"{faces.title}: no such data ({split})."
-        shown = {row for table in self.paper.TABLES for row in table.rows.values() if row}
-        trained = [t for row in shown for t in self.trained(row)]
-        devices = sorted({t.provenance["device"] for t in trained})
-        learned = " or ".join(f"{faces:,}" for faces in sorted({t.run.config.faces for t in trained}))
-        watermark = " SMOKE RUN: sizes are too small for the numbers to mean anything." if self.profile.name == "smoke" else ""
-        parts = (
-            faces.title, f"learned from {learned} faces", f"{split}: {mask.sum()} faces",
-            f"errors over the {faces.scheme.ruler}",
-            f"landmark box x 1.4; {self.source.size} px; profile {self.profile.name}; {len(self.seeds)} seeds", *devices,
-        )  # fmt: skip
-        return "; ".join(parts) + "." + watermark
+    dataset: str | None = None
+    than: tuple[str | None, str] | None = None
 
 
 def published(paper: ModuleType) -> pd.DataFrame:
-    """The numbers that a paper prints: table, label, metric, value (in the table's own unit); none for a study of our own."""
+    """The numbers that a paper prints: table, label, split, metric, value (in the table's own unit); none for a study of ours."""
     file = storage.PROJECT / "figures" / "published" / f"{paper.SLUG}.csv"
-    return pd.read_csv(file, comment="#") if file.exists() else pd.DataFrame(columns=["table", "label", "metric", "value"])
+    if not file.exists():
+        return pd.DataFrame(columns=["table", "label", "split", "metric", "value"])
+    found = pd.read_csv(file, comment="#")
+    if "split" not in found:  # a paper whose tables have one test set each
+        found["split"] = found["table"].map({t.number: t.split for t in paper.TABLES})
+    return found
 
 
 def folder(paper: ModuleType, profile: str, dataset: str) -> str:
@@ -163,58 +87,85 @@ def recorded(paper: ModuleType, number: int, dataset: str) -> pd.DataFrame | Non
 
 
 def measure(study: Study, table: Table) -> pd.DataFrame:
-    """This study's numbers for a table, tidy: one line a label and metric, with interval and provenance."""
-    lines, faces = [], study._faces(table.split)[1]
+    """This study's numbers for a table, tidy: one line a label, test set and metric, with interval and provenance."""
+    study, lines = study.on(table.dataset), []
     for label, row in table.rows.items():
         if row is None:
             continue
-        trained = study.trained(row)
-        origin = {
-            "dataset": study.source.dataset, "title": faces.title, "train_faces": trained[0].run.config.faces,
-            "split": table.split, "normaliser": faces.scheme.normaliser, "box": "landmarks x 1.4",
-            "profile": study.profile.name, "size": study.source.size,
-            "seeds": len(trained), "device": trained[0].provenance["device"], "code": trained[0].provenance["code"],
-            "hours": round(sum(t.provenance["seconds"] for t in trained) / 3600, 4),
-            "runs": " ".join(t.run.hash for t in trained),
-        }  # fmt: skip
-        for metric in (*table.columns, "kept", "nme"):
-            found = study.estimate(row, metric, table.split)
-            factor = {"kept": 100, "nme": 100}.get(metric, table.factor)
-            values = {"value": found.value * factor, "low": found.low * factor, "high": found.high * factor}
-            lines.append({"label": label, "row": row, "metric": metric, **values, **origin})
+        if table.costs:
+            costs, where = table.costs(study, row), {"dataset": "", "split": table.split, "profile": study.profile.name}
+            lines += [
+                {"label": label, "row": row, "metric": m, "value": v, "low": v, "high": v, **where} for m, v in costs.items()
+            ]
+            continue
+        for split in table.splits:
+            origin = _origin(study, row, split)
+            for metric in table.metrics:
+                found, factor = study.estimate(row, metric, split), UNITS.get(metric, table.factor)
+                values = {"value": found.value * factor, "low": found.low * factor, "high": found.high * factor}
+                lines.append({"label": label, "row": row, "metric": metric, **values, **origin})
     return pd.DataFrame(lines)
 
 
+def _origin(study: Study, row: str, split: str) -> dict:
+    """Where a row's numbers on a test set come from."""
+    faces, trained = study._faces(split)[1], study.trained(row)
+    return {
+        "dataset": study.source.dataset, "title": faces.title, "train_faces": trained[0].run.config.faces,
+        "split": split, "normaliser": faces.scheme.normaliser, "box": "landmarks x 1.4",
+        "profile": study.profile.name, "size": study.source.size,
+        "seeds": len(trained), "device": trained[0].provenance["device"], "code": trained[0].provenance["code"],
+        "hours": round(sum(t.provenance["seconds"] for t in trained) / 3600, 4),
+        "runs": " ".join(t.run.hash for t in trained),
+    }  # fmt: skip
+
+
 def table(study: Study, number: int) -> pd.DataFrame:
-    """A table of the paper to look at: one line a label; for each metric paper | recorded | this run with interval."""
+    """A table of the paper to look at: the paper's number | the recorded one | this run's with interval.
+
+    One line a label where there is one test set; else a line a metric, label and origin, and a column a test set.
+    """
     definition = next((t for t in study.paper.TABLES if t.number == number), None)
     if definition is None:
         raise InputError(f"{study.paper.SLUG} has no table {number}: choose from {[t.number for t in study.paper.TABLES]}")
-    printed = published(study.paper).query("table == @number").set_index(["label", "metric"])["value"]
-    now, absent = measure(study, definition).set_index(["label", "metric"]), not study.has(definition.split)
-    before = recorded(study.paper, number, study.source.dataset)
-    current = runs.code_hash(study.run(study.paper.ROWS[0], 0).config.code)
-    kept = before.set_index(["label", "metric"]) if before is not None else None
-    lines = {}
-    for label in definition.rows:
-        line = {}
-        for metric in (*definition.columns, "kept", "nme"):
-            if metric in definition.columns and len(printed):
-                line[metric, "paper"] = f"{printed[label, metric]:g}" if (label, metric) in printed.index else "–"
-            line[metric, "recorded"] = _cell(kept, label, metric, current)
-            line[metric, "this run"] = "no such data" if absent and definition.rows[label] else _cell(now, label, metric)
-        lines[label] = line
+    study, key = study.on(definition.dataset), ["label", "split", "metric"]
+    printed = published(study.paper).query("table == @number").set_index(key)["value"]
+    now, before = measure(study, definition).set_index(key), recorded(study.paper, number, study.source.dataset)
+    kept = before.set_index(key) if before is not None else None
+    current = None if definition.costs else runs.code_hash(study.run(study.paper.ROWS[0], 0).config.code)
+    wide, lines = len(definition.splits) > 1, {}
+    for metric in definition.metrics:
+        for label, row in definition.rows.items():
+            for split in definition.splits:
+                at, absent = (label, split, metric), definition.costs is None and not study.has(split)
+                cells = {"paper": f"{printed[at]:g}" if at in printed.index else "–"} if len(printed) else {}
+                cells |= {
+                    "recorded": _cell(kept, at, current),
+                    "this run": "no such data" if absent and row else _cell(now, at),
+                }
+                if metric not in definition.columns:
+                    cells.pop("paper", None)
+                for origin, text in cells.items():
+                    if wide and (row or origin == "paper"):
+                        lines.setdefault((metric, label, origin), {})[split] = text
+                    elif not wide:
+                        lines.setdefault(label, {})[metric, origin] = text
     found = pd.DataFrame.from_dict(lines, orient="index")
-    found.columns = pd.MultiIndex.from_tuples(found.columns)
+    if wide:
+        found.index = pd.MultiIndex.from_tuples(found.index)
+    else:
+        found.columns = pd.MultiIndex.from_tuples(found.columns)
     return found
 
 
-def _cell(frame: pd.DataFrame | None, label: str, metric: str, current: str | None = None) -> str:
-    if frame is None or (label, metric) not in frame.index:
+def _cell(frame: pd.DataFrame | None, at: tuple[str, str, str], current: str | None = None) -> str:
+    if frame is None or at not in frame.index:
         return "–"
-    line = frame.loc[(label, metric)]
+    line = frame.loc[at]
     if np.isnan(line["value"]):
         return "–"  # no landmark was near enough to be kept
+    if line["low"] == line["high"] == line["value"]:
+        return f"{line['value']:.4g}"  # counted, not sampled
     old = " (stale)" if current and line["code"] != current else ""
     return f"{line['value']:.3g} [{line['low']:.3g}, {line['high']:.3g}]{old}"
 
@@ -232,18 +183,28 @@ def verdict(difference: Estimate, direction: str) -> str:
     return "reproduced" if high < 0 else "not reproduced" if low > 0 else "undecided"
 
 
+def difference(study: Study, claim: Claim) -> Estimate:
+    """What a claim compares, measured here, in the metric's own unit."""
+    here = study.on(claim.dataset).estimate(claim.ours, claim.metric, claim.split, minus=claim.other)
+    if claim.than is None:
+        return here
+    dataset, split = claim.than
+    return contrast(here, study.on(dataset).estimate(claim.ours, claim.metric, split, minus=claim.other))
+
+
 def claims(study: Study) -> pd.DataFrame:
     """Every claim of the paper with its difference here (mean, interval; same unit as the paper's) and a verdict."""
     lines = []
     for claim in study.paper.CLAIMS:
-        found = study.estimate(claim.ours, claim.metric, claim.split, minus=claim.other)
-        factor = {"nme": 100, "kept": 100}.get(claim.metric, 1000)
+        found, factor = difference(study, claim), UNITS.get(claim.metric, 1000)
+        sets = [(claim.dataset, claim.split), *([claim.than] if claim.than else [])]
+        known = all(study.on(dataset).has(split) for dataset, split in sets)
         lines.append(
             {
-                "claim": claim.text, "comparison": f"{claim.ours} - {claim.other}", "metric": claim.metric, "split": claim.split,
+                "claim": claim.text, "comparison": f"{claim.ours} - {claim.other}", "metric": claim.metric,
+                "split": " - ".join(f"{dataset or ''} {split}".strip() for dataset, split in sets),
                 "expected": claim.direction, "paper": claim.paper, "here": found.value * factor, "low": found.low * factor,
-                "high": found.high * factor,
-                "verdict": verdict(found, claim.direction) if study.has(claim.split) else "no such data",
+                "high": found.high * factor, "verdict": verdict(found, claim.direction) if known else "no such data",
             }
         )  # fmt: skip
     return pd.DataFrame(lines).astype({"paper": float})  # a study of our own has no number of a paper at all

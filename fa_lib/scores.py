@@ -7,14 +7,15 @@ paired: the same faces and seeds on both sides.
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
 
 from fa_lib import metrics
+from fa_lib.landmarks import Scheme
 
-FIELDS = ("kept", "dx", "dy", "r2", "points", "nme", "faces", "failed", "short", "scale", "step2", "steps", "apart")
+FIELDS = ("kept", "dx", "dy", "r2", "points", "nme", "faces", "failed", "short", "scale", "step2", "steps", "apart", "pupil")
 REJECT, FAIL = 0.05, 0.10  # paper 1's alpha; failure rate and AUC threshold
 
 
@@ -25,12 +26,13 @@ def features(
     again: np.ndarray | None = None,
     *,
     lengths: np.ndarray | None = None,
+    scheme: Scheme | None = None,
 ) -> np.ndarray:
     """Per face (M, len(FIELDS)): what the metrics below need, from landmarks (M, K, 2).
 
     `clips` (M,) names the clip of each frame, for steps from frame to frame; `again` (M, K, 2) are landmarks found on a second
     picture of each face; `lengths` (M,), in the same pixels, are what errors are divided by (`Faces.lengths`), by default the
-    distance that the scheme of K points names.
+    distance that the scheme of K points names; `scheme` says where the pupils are, for errors over their distance.
     """
     lengths = metrics.lengths(target) if lengths is None else lengths
     d = metrics.displacements(pred, target, lengths)  # (M, K, 2)
@@ -47,7 +49,8 @@ def features(
         inside[1:] = clips[1:] == clips[:-1]
     step2 = (np.diff(d, axis=0, prepend=d[:1]) ** 2).sum(-1).mean(-1) / 2  # both axes of the Allan variance
     apart = 0 * ones if again is None else metrics.nme(again, pred, lengths)
-    columns += [np.where(inside, step2, 0), inside, apart]
+    pupils = np.nan * ones if scheme is None or scheme.pupils is None else metrics.lengths(target, "inter_pupil", scheme)
+    columns += [np.where(inside, step2, 0), inside, apart, error * lengths / pupils]
     return np.stack(columns, -1).astype(np.float64)
 
 
@@ -69,6 +72,7 @@ METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "nrmse": _nrmse,
     "kept": _ratio("kept", "points"),
     "nme": _ratio("nme", "faces"),
+    "nme_pupil": _ratio("pupil", "faces"),
     "fr": _ratio("failed", "faces"),
     "auc": lambda s: 1 - _ratio("short", "faces")(s) / FAIL,
     "scale": _ratio("scale", "faces"),
@@ -76,15 +80,18 @@ METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "inconsistency": _ratio("apart", "faces"),
 }
 
+UNITS = {"kept": 100, "nme": 100, "nme_pupil": 100, "fr": 100, "auc": 1}  # what tables multiply by: these are in %, but AUC
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval, and the value of each seed."""
+    """A value with its 95 % interval, the value of each seed, and of each bootstrap sample."""
 
     value: float
     low: float
     high: float
     per_seed: tuple[float, ...]
+    resampled: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 def estimate(
@@ -122,7 +129,21 @@ def estimate(
         return Estimate(float(per_seed.mean()), np.nan, np.nan, tuple(map(float, per_seed)))
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # where all resamples agree, the interval says so
-        found = stats.bootstrap(
-            sample, value, vectorized=True, n_resamples=resamples, batch=100, method="percentile", rng=0
-        ).confidence_interval
-    return Estimate(float(per_seed.mean()), float(found.low), float(found.high), tuple(map(float, per_seed)))
+        found = stats.bootstrap(sample, value, vectorized=True, n_resamples=resamples, batch=100, method="percentile", rng=0)
+    low, high = map(float, found.confidence_interval)
+    return Estimate(float(per_seed.mean()), low, high, tuple(map(float, per_seed)), found.bootstrap_distribution)
+
+
+def contrast(one: Estimate, other: Estimate) -> Estimate:
+    """How much greater one value is than another that was measured on other faces; their samples are independent.
+
+    >>> flat = np.zeros(99)
+    >>> contrast(Estimate(3.0, 3.0, 3.0, (3.0,), flat + 3), Estimate(1.0, 1.0, 1.0, (1.0,), flat + 1)).value
+    2.0
+    """
+    value, per_seed = one.value - other.value, tuple(a - b for a, b in zip(one.per_seed, other.per_seed))
+    if one.resampled is None or other.resampled is None:
+        return Estimate(value, np.nan, np.nan, per_seed)
+    shuffled = np.random.default_rng(0).permutation(other.resampled)  # both were drawn by one recipe, perhaps in step
+    low, high = np.percentile(one.resampled - shuffled, (2.5, 97.5))
+    return Estimate(value, float(low), float(high), per_seed)

@@ -252,11 +252,63 @@ def test_tidy_table_has_units_and_provenance(study: results.Study):
 
 
 def test_stale_number_says_so(study: results.Study):
-    frame = results.measure(study, study.paper.TABLES[0]).set_index(["label", "metric"])
-    current = runs.code_hash(("metrics",))
-    assert "stale" not in results._cell(frame, "ResNet18", "std", current)
-    assert results._cell(frame, "ResNet18", "std", "of other code").endswith("(stale)")
-    assert results._cell(None, "ResNet18", "std") == results._cell(frame, "SAN", "std") == "–"
+    frame = results.measure(study, study.paper.TABLES[0]).set_index(["label", "split", "metric"])
+    current, at = runs.code_hash(("metrics",)), ("ResNet18", "test", "std")
+    assert "stale" not in results._cell(frame, at, current)
+    assert results._cell(frame, at, "of other code").endswith("(stale)")
+    assert results._cell(None, at) == results._cell(frame, ("SAN", "test", "std")) == "–"
+
+
+def test_table_of_several_test_sets_has_a_column_for_each(study: results.Study):
+    splits = ("common", "challenging", "test")
+    study.paper.TABLES = (Table(1, "Parts", {"SAN": None, "FAN2HG": "better"}, ("nme", "fr"), splits, extra=()),)
+    table = results.table(study, 1)
+    assert list(table.columns) == list(splits) and list(table.index.get_level_values(0).unique()) == ["nme", "fr"]
+    assert ("nme", "SAN", "this run") not in table.index  # not trained here
+    tidy = results.measure(study, study.paper.TABLES[0]).set_index(["label", "split", "metric"])["value"]
+    parts = [100 * study.estimate("better", "nme", split).value for split in splits]
+    assert [tidy["FAN2HG", split, "nme"] for split in splits] == pytest.approx(parts)
+    shown = [float(table.loc[("nme", "FAN2HG", "this run"), split].split()[0]) for split in splits]
+    assert shown == pytest.approx(parts, rel=0.01) and np.mean(shown[:2]) == pytest.approx(shown[2], rel=0.02)
+
+
+def test_errors_over_the_distance_of_the_pupils(study: results.Study):
+    faces, pred = study.test, study.trained("plain")[0].predictions["test"]
+    target = faces.crops()[1]
+    expected = metrics.nme(pred, target, metrics.lengths(target, "inter_pupil")).mean()
+    assert study.estimate("plain", "nme_pupil").per_seed[0] == pytest.approx(expected, rel=1e-6)
+    assert expected > study.estimate("plain", "nme").per_seed[0]  # pupils are nearer to each other than the outer corners
+
+
+def test_what_networks_cost_needs_no_run(study: results.Study):
+    costs = {"plain": 2.0, "better": 0.5}
+    table = Table(3, "Sizes", {"A": "plain", "B": "better"}, ("mb",), "size", extra=(), costs=lambda _, row: {"mb": costs[row]})
+    study.paper.TABLES, study.trained = (table,), None
+    assert list(results.table(study, 3)["mb", "this run"]) == ["2", "0.5"]
+
+
+def test_claim_may_compare_a_difference_on_two_parts(study: results.Study):
+    here, there = (study.estimate("better", "nme", split, minus="plain") for split in ("challenging", "common"))
+    claim = Claim("Most on hard faces", "better", "plain", "nme", "challenging", than=(None, "common"))
+    study.paper.CLAIMS = (claim,)
+    line = results.claims(study).iloc[0]
+    assert line["here"] == pytest.approx(100 * (here.value - there.value)) and line["split"] == "challenging - common"
+    assert line["low"] < line["here"] < line["high"]
+    # samples are independent: the variances add
+    spread = [np.var(one.resampled) for one in (here, there)]
+    assert (line["high"] - line["low"]) / 3.92 == pytest.approx(100 * np.sqrt(sum(spread)), rel=0.15)
+    study.paper.CLAIMS = (replace(claim, than=(None, "challenging")),)
+    assert results.claims(study).loc[0, "verdict"] == "undecided"
+
+
+def test_study_goes_from_one_data_set_to_another(study: results.Study):
+    elsewhere = Claim("Also there", "better", "plain", "nme", "test", dataset="other")
+    study.paper.CLAIMS, first = (elsewhere,), study.paper.source
+    study.paper.source = lambda profile, root, dataset="first": SimpleNamespace(**{**vars(first(profile, root)), "name": dataset})
+    found = study.on("other")
+    assert found.source.name == "other" and found.seeds == study.seeds and found.profile == study.profile
+    assert found.on(None) is study and study.on("other") is found and study.all() == [study, found]
+    assert study.rows == study.paper.ROWS and found.rows == ("plain", "better") and found.shown == ()
 
 
 def test_claims_get_their_verdicts(study: results.Study):

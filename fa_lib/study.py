@@ -1,0 +1,157 @@
+"""A study: the finished runs of a paper at one profile and on one data set, with the scores of every face."""
+
+from functools import cached_property
+from types import ModuleType
+
+import numpy as np
+
+from fa_lib import metrics, runs
+from fa_lib.data import Faces
+from fa_lib.data.twice import Twice
+from fa_lib.errors import InputError, suggest
+from fa_lib.scores import Estimate, estimate, features
+
+
+class Study:
+    """The finished runs of a paper at one profile and on one data set, and what follows from them.
+
+    `paper` is a module of fa_lib.papers; `root` the folder of real data, None for rendered faces; `dataset` one of the paper's
+    data sets, None for its first (`on` goes from one to another). Missing runs are trained.
+    """
+
+    def __init__(
+        self,
+        paper: ModuleType,
+        profile: str = "quick",
+        root: str | None = None,
+        seeds: int | None = None,
+        dataset: str | None = None,
+    ) -> None:
+        if profile not in runs.PROFILES:
+            hint = suggest(profile, runs.PROFILES)
+            raise InputError(f"there is no profile {profile!r}{hint}; there are: {', '.join(runs.PROFILES)}")
+        self.paper, self.profile = paper, runs.PROFILES[profile]
+        self.root, self.dataset = root, dataset
+        self.source = paper.source(profile, root, *([dataset] if dataset else []))
+        self.seeds = self.profile.seeds[:seeds]
+        self._scores: dict[tuple[str, str], np.ndarray] = {}
+        self._studies: dict[str | None, Study] = {dataset: self}
+
+    def on(self, dataset: str | None) -> "Study":
+        """The same study on another of the paper's data sets; None is its first."""
+        if dataset not in self._studies:
+            other = Study(self.paper, self.profile.name, self.root, len(self.seeds), dataset)
+            other._studies = self._studies
+            self._studies[dataset] = other
+        return self._studies[dataset]
+
+    def all(self) -> list["Study"]:
+        """This study on each of the data sets that the paper's tables and claims name."""
+        named = dict.fromkeys((None, *(item.dataset for item in (*self.paper.TABLES, *self.paper.CLAIMS))))
+        return [self.on(dataset) for dataset in named]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows that are trained on this data set: all of them on the first, those compared on the others."""
+        if self.dataset is None:
+            return self.paper.ROWS
+        compared = {row for claim in self.paper.CLAIMS if claim.dataset == self.dataset for row in (claim.ours, claim.other)}
+        return tuple(row for row in self.paper.ROWS if row in compared or row in self.shown)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The rows of this data set's tables."""
+        tables = [t for t in self.paper.TABLES if t.dataset == self.dataset and t.costs is None]
+        named = {row for t in tables for row in t.rows.values()}
+        return tuple(row for row in self.paper.ROWS if row in named)
+
+    def run(self, row: str, seed: int) -> runs.Run:
+        """The run of a row and seed; InputError names the rows there are."""
+        return self.paper.run(row, self.profile.name, seed, self.source)
+
+    def trained(self, row: str) -> list[runs.Trained]:
+        """The finished runs of a row, one a seed."""
+        return [runs.get(self.run(row, seed)) for seed in self.seeds]
+
+    @cached_property
+    def test(self) -> Faces:
+        """Test faces."""
+        return self.source.test()
+
+    @cached_property
+    def video(self) -> Faces:
+        """Frames of the test clips."""
+        return self.source.video()
+
+    @cached_property
+    def twice(self) -> Twice:
+        """Faces that were annotated twice."""
+        return self.source.twice()
+
+    def _faces(self, split: str) -> tuple[str, Faces, np.ndarray]:
+        """The predictions' name, the faces, and the mask of a split."""
+        if split in ("video", "still"):
+            every = np.ones(len(self.video), bool)
+            return "video", self.video, every if split == "video" or self.video.still is None else self.video.still
+        every = np.ones(len(self.test), bool)
+        if split in ("test", "truth", "twice"):
+            return "test", self.test, every
+        named = {name for table in self.paper.TABLES for name in table.splits} | {claim.split for claim in self.paper.CLAIMS}
+        if split in named and split not in self.test.parts():
+            return "test", self.test, ~every  # a partial set may have no face of a part
+        return "test", self.test, self.test.part(split)
+
+    def has(self, split: str) -> bool:
+        """Whether there is anything to measure on a split: many data sets have no clips, and no face that was labelled twice."""
+        return len(self.groups(split)) > 0
+
+    def groups(self, split: str) -> np.ndarray:
+        """What belongs together in a split: photographs, clips."""
+        _, faces, mask = self._faces(split)
+        return self.twice.group if split == "twice" else faces.group[mask]
+
+    def scores(self, row: str, split: str) -> np.ndarray:
+        """(S, M, fields) of a row on `test`, `common`, `challenging`; `video`, `still` (frames without motion); `truth` (exact
+        landmarks, rendered only); `twice` (faces annotated twice, where the row may be "labels": the annotators themselves).
+        """
+        if (row, split) not in self._scores:
+            self._scores[row, split] = np.stack(self._twice(row) if split == "twice" else self._once(row, split))
+        return self._scores[row, split]
+
+    def _once(self, row: str, split: str) -> list[np.ndarray]:
+        name, faces, mask = self._faces(split)
+        exact = split in ("truth", "still") and faces.truth is not None
+        target = (faces.truth if exact else faces.landmarks) - faces.offset
+        clips = faces.group[mask] if name == "video" else None
+        lengths = faces.lengths(target)[mask]
+        found = [t.predictions[name][mask] for t in self.trained(row)]
+        return [features(pred, target[mask], clips, lengths=lengths, scheme=faces.scheme) for pred in found]
+
+    def _twice(self, row: str) -> list[np.ndarray]:
+        labels = self.twice.first_labels
+        lengths = metrics.lengths(labels, scheme=self.test.scheme)
+        if row == "labels":
+            return [features(labels, labels, again=self.twice.second_labels, lengths=lengths)] * len(self.seeds)
+        found = [t.predictions for t in self.trained(row)]
+        return [features(f["twice_first"], labels, again=f["twice_second"], lengths=lengths) for f in found]
+
+    def estimate(self, row: str, metric: str, split: str = "test", minus: str | None = None) -> Estimate:
+        """A metric of a row, or its paired difference to the row `minus`, with interval."""
+        other = self.scores(minus, split) if minus else None
+        return estimate(self.scores(row, split), metric, self.groups(split), other)
+
+    def about(self, split: str) -> str:
+        """One line under a table: data set, split, normaliser, box, profile, seeds, device."""
+        _, faces, mask = self._faces(split)
+        if not self.has(split):
+            return f"{faces.title}: no such data ({split})."
+        trained = [t for row in self.shown for t in self.trained(row)]
+        devices = sorted({t.provenance["device"] for t in trained})
+        learned = " or ".join(f"{faces:,}" for faces in sorted({t.run.config.faces for t in trained}))
+        watermark = " SMOKE RUN: sizes are too small for the numbers to mean anything." if self.profile.name == "smoke" else ""
+        parts = (
+            faces.title, f"learned from {learned} faces", f"{split}: {mask.sum()} faces",
+            f"errors over the {faces.scheme.ruler}",
+            f"landmark box x 1.4; {self.source.size} px; profile {self.profile.name}; {len(self.seeds)} seeds", *devices,
+        )  # fmt: skip
+        return "; ".join(parts) + "." + watermark
