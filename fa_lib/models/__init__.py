@@ -18,7 +18,7 @@ Output = Tensor | list[Tensor]
 
 def _builders() -> dict[str, Callable[..., nn.Module]]:
     # imported here because timm alone takes seconds to import, and most commands build no network
-    from fa_lib.models import fan, hrnet, mobilenet, resnet
+    from fa_lib.models import asmnet, efficientnet, fan, hrnet, mobilenet, resnet
 
     return {
         "resnet18": resnet.ResNet18,
@@ -26,12 +26,14 @@ def _builders() -> dict[str, Callable[..., nn.Module]]:
         "fan4": lambda **options: fan.FAN(stacks=4, **options),
         "hrnet_w18": hrnet.HRNet,
         "mobilenet_v2": mobilenet.MobileNetV2,
+        "efficientnet_b3": efficientnet.EfficientNetB3,
+        "asmnet": asmnet.ASMNet,
     }
 
 
 def create(name: str, landmarks: int = 68, **options: Any) -> nn.Module:
     """A network with random weights, drawn from torch's global generator. Names: resnet18, fan2, fan4, hrnet_w18,
-    mobilenet_v2.
+    mobilenet_v2, efficientnet_b3, asmnet.
 
     `options` go to the architecture (each has a `width` that makes it narrow for small machines).
 
