@@ -79,6 +79,12 @@ class Study:
         return self.source.test()
 
     @cached_property
+    def learned(self) -> Faces:
+        """The training faces on which networks were measured against what they were to learn: the first ones."""
+        count = len(self.trained(self.paper.ROWS[0])[0].predictions["learned"])
+        return self.source.train().select(np.arange(count))
+
+    @cached_property
     def video(self) -> Faces:
         """Frames of the test clips."""
         return self.source.video()
@@ -94,6 +100,8 @@ class Study:
             every = np.ones(len(self.video), bool)
             return "video", self.video, every if split == "video" or self.video.still is None else self.video.still
         every = np.ones(len(self.test), bool)
+        if split == "learned":
+            return "learned", self.learned, np.ones(len(self.learned), bool)
         if split in ("test", "truth", "twice"):
             return "test", self.test, every
         named = {name for table in self.paper.TABLES for name in table.splits} | {claim.split for claim in self.paper.CLAIMS}
@@ -112,7 +120,7 @@ class Study:
 
     def scores(self, row: str, split: str) -> np.ndarray:
         """(S, M, fields) of a row on `test`, `common`, `challenging`; `video`, `still` (frames without motion); `truth` (exact
-        landmarks, rendered only); `twice` (faces annotated twice, where the row may be "labels": the annotators themselves).
+        landmarks, rendered only); `learned` (training faces, against what the row was to learn); `twice` (faces annotated twice, where the row may be "labels": the annotators themselves).
         """
         if (row, split) not in self._scores:
             self._scores[row, split] = np.stack(self._twice(row) if split == "twice" else self._once(row, split))
@@ -124,8 +132,9 @@ class Study:
         target = (faces.truth if exact else faces.landmarks) - faces.offset
         clips = faces.group[mask] if name == "video" else None
         lengths = faces.lengths(target)[mask]
-        found = [t.predictions[name][mask] for t in self.trained(row)]
-        return [features(pred, target[mask], clips, lengths=lengths, scheme=faces.scheme) for pred in found]
+        found = [t.predictions for t in self.trained(row)]
+        targets = [f["learned_target"] if name == "learned" else target[mask] for f in found]
+        return [features(f[name][mask], goal, clips, lengths=lengths, scheme=faces.scheme) for f, goal in zip(found, targets)]
 
     def _twice(self, row: str) -> list[np.ndarray]:
         labels = self.twice.first_labels
