@@ -18,7 +18,13 @@ class ShapeModel:
 
     @classmethod
     def fit(cls, landmarks: np.ndarray, keep: float = 0.9, by: Literal["variance", "components"] = "variance") -> "ShapeModel":
-        """Fit to landmarks (N, K, 2). `keep` of the variance (what paper 2's code does) or of the components (its text).
+        """Fit to landmarks (N, K, 2), by scikit-learn's PCA. `keep` is the share of the variance, or of the components, to keep.
+
+        By variance (what paper 2's code does): as few components as hold that share. By components (its text: "90 % of
+        all the Eigenvectors"): that share of all min(N, 2K) of them, which softens far less. The sign of each component is the
+        one that makes its largest entry positive. InputError for fewer than two faces, another shape, or another `keep` or `by`.
+
+        Differs from the paper: k in its equation 1 must be the number of coordinates, 2K, not of landmarks.
 
         >>> line = np.arange(5.0)[:, None, None] * np.ones((1, 3, 2))  # shapes that move along one direction only
         >>> ShapeModel.fit(line).components.shape
@@ -29,14 +35,16 @@ class ShapeModel:
         flat = _flat(landmarks)
         if len(flat) < 2:
             raise InputError("a shape model needs at least two faces")
-        mean = flat.mean(0)
-        _, singular, rows = np.linalg.svd(flat - mean, full_matrices=False)
-        variances = singular**2 / (len(flat) - 1)
+        from sklearn.decomposition import PCA  # here because it takes a second to import
+
+        with np.errstate(invalid="ignore"):  # equal faces have no variance, of which PCA takes shares
+            fitted = PCA(svd_solver="full").fit(flat)
+        variances = fitted.explained_variance_
         if by == "variance":
             count = int(np.searchsorted(np.cumsum(variances), keep * variances.sum() * (1 - 1e-12))) + 1
         else:
             count = max(1, round(keep * len(variances)))
-        return cls(mean, rows[:count], variances[:count])
+        return cls(fitted.mean_, fitted.components_[:count], variances[:count])
 
     def project(self, landmarks: np.ndarray) -> np.ndarray:
         """Coefficients (N, P) of landmarks (N, K, 2)."""

@@ -131,6 +131,25 @@ def test_fit_of_fewer_faces_than_coordinates():
     np.testing.assert_allclose(model.soften(FACES[:3]), FACES[:3], atol=1e-9)
 
 
+def test_share_of_the_components_is_of_as_many_as_the_faces_allow():
+    assert len(ShapeModel.fit(FACES[:4], 0.5, "components").components) == 2  # four faces, not ten coordinates
+    assert len(ShapeModel.fit(FACES[:4], 1.0, "components").components) == 4
+
+
+def test_share_of_the_components_softens_less_than_the_same_share_of_the_variance():
+    """The two readings of paper 2's 90 %: its code changes faces visibly, its text hardly."""
+    code, text = (np.abs(ShapeModel.fit(FACES, 0.9, by).soften(FACES) - FACES).mean() for by in ("variance", "components"))
+    assert 0 < 4 * text < code
+
+
+def test_sign_of_a_component_makes_its_largest_entry_positive():
+    components = ShapeModel.fit(FACES, keep=1.0).components
+    assert (components[np.arange(10), np.abs(components).argmax(1)] > 0).all()
+    mirrored = ShapeModel.fit(2 * MEAN.reshape(1, 5, 2) - FACES, keep=1.0).components  # the same axes
+    np.testing.assert_allclose(mirrored, components, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("error")
 def test_fit_of_equal_faces_softens_to_that_face():
     model = ShapeModel.fit(np.repeat(FACES[:1], 4, axis=0))
     np.testing.assert_allclose(model.soften(FACES[:2]), FACES[[0, 0]], atol=1e-6)
