@@ -119,8 +119,9 @@ class Study:
         return self.twice.group if split == "twice" else faces.group[mask]
 
     def scores(self, row: str, split: str) -> np.ndarray:
-        """(S, M, fields) of a row on `test`, `common`, `challenging`; `video`, `still` (frames without motion); `truth` (exact
-        landmarks, rendered only); `learned` (training faces, against what the row was to learn); `twice` (faces annotated twice, where the row may be "labels": the annotators themselves).
+        """(S, M, fields) of a row on `test` or a part of it such as `common`; `video`, `still` (frames without motion); `truth`
+        (exact landmarks, rendered only); `learned` (training faces, against what the row was to learn); `twice` (faces annotated
+        twice, where the row may be "labels": the annotators themselves).
         """
         if (row, split) not in self._scores:
             self._scores[row, split] = np.stack(self._twice(row) if split == "twice" else self._once(row, split))
