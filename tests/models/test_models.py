@@ -14,14 +14,16 @@ SMALL = {
     "fan4": {"width": 16},
     "hrnet_w18": {"width": 3},
     "mobilenet_v2": {"width": 0.35},
+    "efficientnet_b3": {"width": 0.35, "depth": 0.5},
+    "asmnet": {"width": 0.35},
 }
 HEATMAP_NETS = ("fan2", "fan4", "hrnet_w18")
 
 
-def on_paper(name: str, landmarks: int = 68) -> nn.Module:
+def on_paper(name: str, landmarks: int = 68, **options) -> nn.Module:
     """A network of full size without memory: only shapes, which is all that counting needs."""
     with torch.device("meta"):
-        return models.create(name, landmarks)
+        return models.create(name, landmarks, **options)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +39,14 @@ def on_paper(name: str, landmarks: int = 68) -> nn.Module:
         ("mobilenet_v2", 68, 2_398_088),
         ("mobilenet_v2", 29, 2_298_170),
         ("mobilenet_v2", 98, 2_474_948),
+        ("efficientnet_b3", 68, 10_905_264),
+        ("asmnet with pose", 68, 1_412_435),
+        ("asmnet with pose", 98, 1_444_655),
     ],
 )
 def test_number_of_parameters(name: str, landmarks: int, parameters: int):
-    assert models.count_parameters(on_paper(name, landmarks)) == parameters
+    options = {"pose": True} if "pose" in name else {}
+    assert models.count_parameters(on_paper(name.split()[0], landmarks, **options)) == parameters
 
 
 def test_one_hourglass_has_the_published_size():
@@ -53,18 +59,34 @@ def test_multiply_adds_at_256_pixels(name: str, billions: float):
     assert models.count_macs(on_paper(name)) / 1e9 == pytest.approx(billions, rel=0.005)
 
 
-def test_mobilenet_counts_as_published_at_224_pixels():
-    assert models.count_macs(on_paper("mobilenet_v2"), 224) / 1e9 == pytest.approx(0.2997, rel=0.002)
+@pytest.mark.parametrize(
+    ("name", "size", "billions"),
+    [("mobilenet_v2", 224, 0.2997), ("efficientnet_b3", 224, 0.961), ("efficientnet_b3", 300, 1.826), ("asmnet", 224, 0.2564)],
+)
+def test_nets_of_paper_2_count_as_published(name: str, size: int, billions: float):
+    assert models.count_macs(on_paper(name), size) / 1e9 == pytest.approx(billions, rel=0.002)
+
+
+def test_width_and_depth_shrink_an_efficientnet():
+    whole, narrow, shallow, small = (
+        models.count_parameters(on_paper("efficientnet_b3", width=width, depth=depth))
+        for width, depth in ((1.0, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5))
+    )
+    assert small < narrow < 0.3 * whole  # parameters go with the square of the width
+    assert 0.3 * whole < shallow < 0.7 * whole
 
 
 @pytest.mark.parametrize("stride", [16, 8])
-def test_mobilenet_of_a_finer_map_has_the_same_weights_and_another_output(stride: int):
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b3", "asmnet"])
+def test_a_finer_map_has_the_same_weights_and_another_output(name: str, stride: int):
     torch.manual_seed(0)
-    plain, fine = models.create("mobilenet_v2"), models.create("mobilenet_v2", stride=stride)
+    options = SMALL[name] if name == "mobilenet_v2" else {**SMALL[name], "dropout": 0.0}
+    plain, fine = models.create(name, **options), models.create(name, stride=stride, **options)
     fine.load_state_dict(plain.state_dict())
     pictures = torch.rand(2, 3, 96, 96)
-    with torch.no_grad():
-        assert not torch.allclose(plain.eval()(pictures), fine.eval()(pictures))
+    with torch.no_grad():  # in training mode: untrained running averages make an EfficientNet's features vanish
+        assert torch.equal(plain(pictures), plain(pictures))
+        assert not torch.allclose(plain(pictures), fine(pictures))
 
 
 def test_counting_leaves_the_mode_as_it_was():
@@ -113,9 +135,74 @@ def test_untrained_coordinates_start_near_the_centre():
     assert (found - 31.5).abs().mean() < 16
 
 
-@pytest.mark.parametrize("name", ["resnet", "FAN2", "", "hrnet"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_b3", "asmnet"])
+def test_untrained_students_and_teachers_start_near_the_centre_whatever_the_size(name: str):
+    torch.manual_seed(0)
+    net = models.create(name, **SMALL[name])
+    for size in (64, 96):
+        with torch.no_grad():
+            assert (net(torch.rand(4, 3, size, size)) - (size - 1) / 2).abs().mean() < size / 10
+
+
+def test_dropout_acts_on_the_features_in_training_only():
+    pictures = torch.rand(2, 3, 64, 64)
+    for name in ("efficientnet_b3", "asmnet"):
+        net = models.create(name, landmarks=5, **SMALL[name])
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.0  # statistics of the batch change nothing between the looks
+        assert not torch.equal(net(pictures), net(pictures))
+        assert torch.equal(net.eval()(pictures), net(pictures))
+        still = models.create(name, landmarks=5, dropout=0.0, **SMALL[name])
+        assert torch.equal(still(pictures), still(pictures))
+
+
+def test_asmnet_reads_six_maps_side_by_side():
+    """The averages are those of the blocks that Keras calls 1, 3, 6, 10, 13 and 15."""
+    net, seen = models.create("asmnet", landmarks=5, dropout=0.0).eval(), []
+    blocks = [block for stage in net.stages for block in stage]
+    assert len(blocks) == 16
+    for number in (1, 3, 6, 10, 13, 15):
+        blocks[number].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    pictures = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        found = net(pictures)
+        side_by_side = torch.cat([maps.mean((2, 3)) for maps in seen], 1)
+        assert [maps.shape[1] for maps in seen] == [24, 32, 64, 96, 160, 160] and side_by_side.shape == (2, 536)
+        assert torch.allclose(found, (64 * net.landmarks(side_by_side) - 0.5).reshape(2, 5, 2), atol=1e-4)
+
+
+def test_asmnet_gives_pose_beside_the_same_landmarks():
+    torch.manual_seed(0)
+    net, pictures = models.create("asmnet", landmarks=5, pose=True, **SMALL["asmnet"]).eval(), torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        landmarks, pose = net.with_pose(pictures)
+        assert torch.equal(landmarks, net(pictures)) and pose.shape == (2, 3)
+    with pytest.raises(InputError, match="pose=True"):
+        models.create("asmnet", **SMALL["asmnet"]).with_pose(pictures)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b3", "asmnet"])
+def test_learns_two_faces_by_heart(name: str):
+    torch.manual_seed(0)
+    pictures, truth = torch.rand(2, 3, 32, 32), 8 + 16 * torch.rand(2, 5, 2)
+    net = models.create(name, landmarks=5, stride=8, dropout=0.0, **SMALL[name]).train()
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    errors = []
+    for _ in range(30):
+        loss = (net(pictures) - truth).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        errors.append(loss.item())
+    assert errors[-1] < 0.5 * errors[0]
+    with torch.no_grad():  # it tells one from the other
+        assert (net(pictures.flip(0)) - truth).abs().mean() > 2 * errors[-1]
+
+
+@pytest.mark.parametrize("name", ["resnet", "FAN2", "", "hrnet", "efficientnet"])
 def test_unknown_network_is_refused(name: str):
-    with pytest.raises(InputError, match="choose one of resnet18, fan2, fan4, hrnet_w18, mobilenet_v2"):
+    with pytest.raises(InputError, match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet$"):
         models.create(name)
 
 
