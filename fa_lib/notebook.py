@@ -1,4 +1,4 @@
-"""What the notebooks use besides the package: checked parameters, source listings, pictures, a head to play with, exercises."""
+"""What the notebooks use besides the package: checked parameters, source listings, pictures, things to play with, exercises."""
 
 import inspect
 import io
@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from fa_lib import plots, storage
+from fa_lib import losses, plots, storage
 from fa_lib.data import manifests
 from fa_lib.data.readers import own
 from fa_lib.errors import InputError
@@ -144,15 +144,8 @@ def posed(values: dict[str, float], person: int = 0, size: int = 192, points: in
 
 
 def head_explorer(person: int = 4, values: int = 5) -> Any:
-    """A rendered head with a slider for each of KNOBS, where a person runs the notebook; elsewhere a picture of some values.
-
-    A person is there when the cell's request says that somebody can answer questions, as notebook programs do for their
-    users, and papermill and nbconvert do not.
-    """
-    from IPython import get_ipython
-
-    request = getattr(get_ipython(), "get_parent", dict)()
-    if not request.get("content", {}).get("allow_stdin"):
+    """A rendered head with a slider for each of KNOBS, where a person runs the notebook; elsewhere a picture of some values."""
+    if not _somebody_is_there():
         return photo(_head_sheet(person, values))
     import ipywidgets
     from IPython.display import display
@@ -170,6 +163,17 @@ def head_explorer(person: int = 4, values: int = 5) -> Any:
     return ipywidgets.HBox([ipywidgets.VBox(list(sliders.values())), ipywidgets.interactive_output(draw, sliders)])
 
 
+def _somebody_is_there() -> bool:
+    """Whether the cell's request says that it can answer questions, as notebook programs do for their users.
+
+    papermill and nbconvert do not.
+    """
+    from IPython import get_ipython
+
+    request = getattr(get_ipython(), "get_parent", dict)()
+    return bool(request.get("content", {}).get("allow_stdin"))
+
+
 TINY = {"color": "white", "markersize": 1.1, "markeredgewidth": 0}
 
 
@@ -182,6 +186,84 @@ def _head_sheet(person: int, values: int) -> Figure:
             for one, value in zip(axes, np.linspace(low, high, values)):
                 plots.faces(one, *posed({name: value}, person, 144), styles=[TINY])
                 one.set_title(f"{name.split(' [')[0]} {value:.3g}", fontsize=6.5, loc="center")
+        plots.settle(figure)
+    return figure
+
+
+def assistance(student: Sequence[float] | np.ndarray, teacher: float, sigma: float = 0.4) -> pd.DataFrame:
+    """What a teacher does to a student, one line for each place of the student; the truth is at 0 (paper 2, Eqs. 4-14).
+
+    `student` (N,) and `teacher` are one coordinate of a landmark, in shares of the picture, with the truth at 0. Columns:
+    student; region; weight, omega of Eq. 6; loss, ALoss of Eq. 10, and its slope; kd_loss and kd_slope, KD-Loss with two such
+    teachers. A slope above 0 moves the student towards lower values.
+
+    >>> assistance([0.08, 0.3, 0.5], teacher=0.4)[["region", "weight", "loss", "slope"]].round(3).to_numpy().tolist()
+    [['low influence', -0.25, -0.08, -0.75], ['negative', -0.5, -0.05, 0.5], ['positive', 1.0, 0.1, 1.0]]
+    """
+    pred = torch.tensor(np.asarray(student, float), requires_grad=True)
+    truth, taught = torch.zeros_like(pred), torch.full_like(pred, teacher).detach()
+    weight = losses.weight(pred, truth, taught, sigma=sigma).detach()
+    alone = losses.assistive(pred, truth, taught, sigma=sigma)
+    both = 2 * losses.main_loss(pred, truth) + 2 * alone
+    slope, kd_slope = (torch.autograd.grad(loss.sum(), pred, retain_graph=True)[0] for loss in (alone, both))
+    region = np.select([weight == 1, weight == -0.5], ["positive", "negative"], "low influence")
+    columns = {"weight": weight, "loss": alone, "slope": slope, "kd_loss": both, "kd_slope": kd_slope}
+    return pd.DataFrame(
+        {"student": pred.detach().numpy(), "region": region, **{n: c.detach().numpy() for n, c in columns.items()}}
+    )
+
+
+SPOTS = ((0.3, 0.4, 0.4), (0.08, 0.4, 0.4), (-0.3, 0.2, 0.8))  # student, teacher, sigma: a picture of each where nobody plays
+
+
+def loss_explorer() -> Any:
+    """Sliders for student, teacher and sigma of the assistive loss, where a person runs the notebook; elsewhere SPOTS.
+
+    Shows the regions, and in them weight, loss and slope.
+    """
+    if not _somebody_is_there():
+        return _assistance_figure(*SPOTS)
+    import ipywidgets
+    from IPython.display import display
+
+    ranges = {"student": (-0.5, 0.5, 0.3), "teacher": (-0.5, 0.5, 0.4), "sigma": (0.05, 1.0, 0.4)}
+    sliders = {
+        name: ipywidgets.FloatSlider(start, min=low, max=high, step=0.01, description=name, continuous_update=False)
+        for name, (low, high, start) in ranges.items()
+    }
+
+    def draw(student: float, teacher: float, sigma: float) -> None:
+        display(_assistance_figure((student, teacher, sigma)))
+
+    return ipywidgets.VBox([ipywidgets.HBox(list(sliders.values())), ipywidgets.interactive_output(draw, sliders)])
+
+
+SHADES = {"positive": plots.SKY, "negative": plots.ORANGE, "low influence": "white"}
+
+
+def _assistance_figure(*spots: tuple[float, float, float]) -> Figure:
+    """A line of three panels for each (student, teacher, sigma): weight, losses and slopes against the student's place."""
+    at = np.linspace(-0.5, 0.5, 500)  # none of them on a border of the regions, where the slope is a matter of taste
+    panels = {"weight": {"weight": "weight"}, "loss": {"loss": "ALoss", "kd_loss": "KD-Loss of two such teachers"},
+              "slope": {"slope": "ALoss", "kd_slope": "KD-Loss of two such teachers"}}  # fmt: skip
+    with plots.style():
+        figure = Figure(figsize=(plots.WIDTH, 0.35 + 1.6 * len(spots)))
+        for row, (student, teacher, sigma) in zip(figure.subplots(len(spots), 3, squeeze=False), spots):
+            curve, here = assistance(at, teacher, sigma), assistance([student], teacher, sigma).iloc[0]
+            for axes, (name, curves) in zip(row, panels.items()):
+                for region, colour in SHADES.items():
+                    inside = (curve["region"] == region).to_numpy()
+                    axes.fill_between(
+                        at, 0, 1, where=inside, transform=axes.get_xaxis_transform(), color=colour, alpha=0.25, linewidth=0
+                    )
+                for column, label in curves.items():
+                    colour = plots.BLACK if column.startswith("kd") else plots.BLUE
+                    axes.plot(at, curve[column], color=colour, label=label, linewidth=1.1)
+                    axes.plot(student, here[column], "o", color=colour)
+                axes.axvline(teacher, color=plots.RED, linewidth=0.8, linestyle="--")
+                axes.set(title=f"{name} {here[name]:.2f}", xlabel="student")
+            row[0].set(title=f"{here['region']}: weight {here['weight']:.2f}", ylabel=f"sigma {sigma:g}")
+        figure.legend(*figure.axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         plots.settle(figure)
     return figure
 

@@ -1,14 +1,15 @@
-"""What the notebooks use besides the package: the table of data sets, pictures, and a head to play with."""
+"""What the notebooks use besides the package: the table of data sets, pictures, and what there is to play with."""
 
 import io
 
 import jupyter_client
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fa_lib import notebook
+from fa_lib import losses, notebook
 from fa_lib.data import manifests
 
 
@@ -63,9 +64,43 @@ def kernel():
     manager.shutdown_kernel(now=True)
 
 
+@pytest.mark.parametrize("teacher", [0.4, -0.4])
+def test_assistance_is_that_of_equations_4_to_10_on_both_sides_of_the_truth(teacher: float):
+    places = np.array([0.0, 0.08, 0.16, 0.3, 0.4, 0.5])
+    right, left = notebook.assistance(places, teacher), notebook.assistance(-places, teacher)
+    assert np.allclose(right["loss"], [0, -0.08, -0.12, -0.05, 0, 0.1])
+    assert np.allclose(left["loss"], right["loss"])
+    inside = [1, 3, 5]  # region and slope have no value on a border
+    assert list(right["region"][inside]) == list(left["region"][inside]) == ["low influence", "negative", "positive"]
+    assert np.allclose(right["slope"][inside], [-0.75, 0.5, 1]) and np.allclose(left["slope"], -right["slope"])
+
+
+@pytest.mark.parametrize(("sigma", "negative"), [(0.4, True), (0.5, False)])
+def test_assistance_of_two_teachers_is_kd_loss(sigma: float, negative: bool):
+    places = np.linspace(0.001, 0.5, 100)
+    found = notebook.assistance(places, 0.4, sigma)
+    truth, teacher = torch.zeros(100, 1, 1).double(), torch.full((100, 1, 1), 0.4).double()
+    pred = torch.tensor(places).view(100, 1, 1)
+    one_by_one = [losses.kd_loss(*landmarks, sigma=sigma)["total"].item() for landmarks in zip(pred, truth, teacher, teacher)]
+    assert np.allclose(found["kd_loss"], one_by_one)
+    assert (found["kd_loss"].min() < 0) == negative
+    steps, slopes = np.diff(found["kd_loss"]) / np.diff(places), found["kd_slope"].to_numpy()
+    ends = np.sort(
+        [slopes[:-1], slopes[1:]], 0
+    )  # right of the truth the slope only grows: between two places it is between theirs
+    assert ((steps > ends[0] - 1e-9) & (steps < ends[1] + 1e-9)).all()
+
+
 def test_head_explorer_has_sliders_for_a_person_and_a_picture_elsewhere(kernel):
     """papermill, nbval and nbconvert say in each request that nobody is there to answer."""
     code = "from fa_lib import notebook\nnotebook.head_explorer(values=2)"
     sliders = "application/vnd.jupyter.widget-view+json"
     assert {sliders, "image/jpeg"} & kernel(code, person=False) == {"image/jpeg"}
     assert {sliders, "image/jpeg"} <= kernel(code, person=True)  # the first head is drawn at once
+
+
+def test_loss_explorer_has_sliders_for_a_person_and_a_picture_elsewhere(kernel):
+    code = "%matplotlib inline\nfrom fa_lib import notebook\nnotebook.loss_explorer()"
+    sliders = "application/vnd.jupyter.widget-view+json"
+    assert {sliders, "image/png"} & kernel(code, person=False) == {"image/png"}
+    assert {sliders, "image/png"} <= kernel(code, person=True)
