@@ -35,16 +35,12 @@ class ShapeModel:
         flat = _flat(landmarks)
         if len(flat) < 2:
             raise InputError("a shape model needs at least two faces")
-        from sklearn.decomposition import PCA  # here because it takes a second to import
-
-        with np.errstate(invalid="ignore"):  # equal faces have no variance, of which PCA takes shares
-            fitted = PCA(svd_solver="full").fit(flat)
-        variances = fitted.explained_variance_
+        mean, components, variances = _principal_components(flat)
         if by == "variance":
             count = int(np.searchsorted(np.cumsum(variances), keep * variances.sum() * (1 - 1e-12))) + 1
         else:
             count = max(1, round(keep * len(variances)))
-        return cls(fitted.mean_, fitted.components_[:count], variances[:count])
+        return cls(mean, components[:count], variances[:count])
 
     def project(self, landmarks: np.ndarray) -> np.ndarray:
         """Coefficients (N, P) of landmarks (N, K, 2)."""
@@ -58,6 +54,15 @@ class ShapeModel:
         bound = limit * np.sqrt(self.variances)
         coefficients = np.clip(self.project(landmarks), -bound, bound)
         return (self.mean + coefficients @ self.components).reshape(np.shape(landmarks))
+
+
+def _principal_components(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, all components in rows, largest variance first, and their variances."""
+    from sklearn.decomposition import PCA  # here because it takes seconds to import
+
+    with np.errstate(invalid="ignore"):  # equal faces have no variance, of which PCA takes shares
+        fitted = PCA(svd_solver="full").fit(flat)
+    return fitted.mean_, fitted.components_, fitted.explained_variance_
 
 
 def _flat(landmarks: np.ndarray) -> np.ndarray:
