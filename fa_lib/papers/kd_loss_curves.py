@@ -24,7 +24,8 @@ EXAMPLES = {  # figure 6: where the student is, where the teachers are
     "A": {"pred": 0.22, "tough": 0.12, "tolerant": 0.38},
     "B": {"pred": 0.32, "tough": -0.10, "tolerant": 0.20},
 }
-NAMES = {"tough": ("Ac", "Tou", BLUE, "D"), "tolerant": ("Sm", "Tol", ORANGE, "^")}
+BROWN = "#8a5d00"  # orange that can be read as text
+NAMES = {"tough": ("Ac", "Tou", BLUE, BLUE, "D"), "tolerant": ("Sm", "Tol", ORANGE, BROWN, "^")}  # colours of line and text
 FAR_AND_NEAR = {"far teachers": {"tough": 0.2, "tolerant": 0.4}, "near teachers": {"tough": 0.1, "tolerant": 0.2}}  # figure 9
 
 
@@ -60,7 +61,8 @@ def figure6(study: Study) -> tuple[Figure, pd.DataFrame]:
     figure, lines = Figure(figsize=(WIDTH, 4.3)), []
     for axes, (letter, places) in zip(figure.subplots(2, 1, sharex=True), EXAMPLES.items()):
         lines += _number_line(axes, letter, places)
-        axes.set(xlim=(-0.45, 0.45), ylim=(-1.75, 1.75), yticks=[], title=f"({letter})")
+        kinds = " and ".join(f"the {line['point']} teacher is a {line['region']} assistant" for line in lines[-2:])
+        axes.set(xlim=(-0.45, 0.45), ylim=(-1.75, 1.45), yticks=[], title=f"({letter}) {kinds}")
         axes.spines["left"].set_visible(False)
         axes.grid(False)
     figure.axes[1].set_xlabel("coordinate of a landmark, zero-centred [share of the crop]")
@@ -75,13 +77,13 @@ def _number_line(axes: Axes, letter: str, places: dict[str, float]) -> list[dict
         axes.plot(x, 0, color=colour, marker=marker, markersize=7, zorder=3)
         axes.annotate(f"$P_{{{name}}}$", (x, 0), (0, -15), textcoords="offset points", ha="center", color=colour)
     lines = [{"example": letter, "point": "truth", "x": 0.0}, {"example": letter, "point": "pred", "x": pred}]
-    for level, (role, (name, short, colour, marker)) in enumerate(NAMES.items()):
+    for level, (role, (name, short, colour, ink, marker)) in enumerate(NAMES.items()):
         teacher = places[role]
         axes.plot(teacher, 0, color=colour, marker=marker, markersize=7, zorder=3)
-        axes.annotate(f"$P_{{{name}}}$", (teacher, 0), (0, -15), textcoords="offset points", ha="center", color=colour)
+        axes.annotate(f"$P_{{{name}}}$", (teacher, 0), (0, -15), textcoords="offset points", ha="center", color=ink)
         if teacher * pred < 0:  # equation 4
             axes.plot(-teacher, 0, color=colour, marker=marker, markersize=7, zorder=3, markerfacecolor="white")
-            axes.annotate(f"$P'_{{{name}}}$", (-teacher, 0), (0, -15), textcoords="offset points", ha="center", color=colour)
+            axes.annotate(f"$P'_{{{name}}}$", (-teacher, 0), (0, -15), textcoords="offset points", ha="center", color=ink)
             arc = {"arrowstyle": "-|>", "connectionstyle": "arc3,rad=-0.35", "linestyle": ":", "color": colour, "shrinkA": 5}
             axes.annotate("", (-teacher, 0.06), (teacher, 0.06), arrowprops={**arc, "shrinkB": 5})
         found = at(pred, teacher=teacher)
@@ -92,7 +94,7 @@ def _number_line(axes: Axes, letter: str, places: dict[str, float]) -> list[dict
         )
         axes.plot([pred, pred], [0, height], color=GREY, linewidth=0.6, linestyle=":")
         text = f"$ALoss_{{{short}}}$ = {float(found['loss']):+.2f}: {kind}"
-        axes.text(pred + 0.012, height, text, va="center", color=colour)
+        axes.text(pred + 0.012, height, text, va="center", color=ink)
         _regions(axes, abs(teacher), -0.95 - 0.5 * level, f"${short}$")
         values = {key: float(value) for key, value in found.items()}
         lines.append(
@@ -107,7 +109,7 @@ def _regions(axes: Axes, teacher: float, y: float, name: str) -> None:
     for left, right, kind in zip(edges, edges[1:], ["positive", "negative", "low influence", "negative", "positive"]):
         look = {"facecolor": SHADES[kind], "hatch": HATCHES[kind], "edgecolor": GREY, "linewidth": 0.5}
         axes.barh(y, right - left, 0.36, left, **look)
-        if right - left > 0.085:
+        if right - left > 0.07:
             box = {"facecolor": SHADES[kind], "edgecolor": "none", "pad": 0.8}
             axes.text((left + right) / 2, y, WORDS[kind], ha="center", va="center", fontsize=6.5, bbox=box)
     axes.text(-0.43, y, name, ha="right", va="center")
@@ -143,8 +145,9 @@ def figure7(study: Study) -> tuple[Figure, pd.DataFrame]:
     figure.axes[1].set_ylabel("loss [share of the crop]")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     bottom = figure.axes[1].get_ylim()[0]
-    for x, text in ((0, "low"), (0.28, "negative"), (0.45, "positive"), (-0.28, "negative"), (-0.45, "positive")):
-        figure.axes[1].text(x, bottom, text, ha="center", va="bottom", fontsize=6.5, color="#333333")
+    for x, text in ((0, "low"), (0.28, "negative"), (-0.28, "negative"), (0.45, "positive"), (-0.45, "positive")):
+        turn = 90 if text == "positive" else 0
+        figure.axes[1].text(x, bottom, f" {text} ", rotation=turn, ha="center", va="bottom", fontsize=6.5, color="#333333")
     return figure, frame
 
 
@@ -222,9 +225,9 @@ def figure9(study: Study) -> tuple[Figure, pd.DataFrame]:
         frames += [pd.DataFrame({"panel": title, **teachers, "sigma": s, "x": position, **f}) for s, f in found.items()]
         for (name, line), label in zip(looks.items(), labels):
             upper.plot(position, found[SIGMA][name], **line(label=label))
-        for role, (name, _, colour, _) in NAMES.items():
+        for role, (name, _, colour, ink, _) in NAMES.items():
             upper.axvline(teachers[role], color=colour, linewidth=0.6)
-            upper.text(teachers[role], 1.38, f"$P_{{{name}}}$", color=colour, ha="center", va="bottom", fontsize=7)
+            upper.text(teachers[role], 1.38, f"$P_{{{name}}}$", color=ink, ha="center", va="bottom", fontsize=7)
         upper.set(xlabel=PLACE, xlim=(-0.5, 0.5), ylim=(-0.25, 1.35))
         upper.set_title(title, pad=13)
         _near(lower, position, {sigma: f["total"] for sigma, f in found.items()}, minimum(**teachers))
@@ -242,11 +245,9 @@ def _near(axes: Axes, position: np.ndarray, totals: dict[float, np.ndarray], lea
     axes.fill_between(position, totals[SIGMA], 0, where=totals[SIGMA] < 0, color=RED, alpha=0.25, linewidth=0, label="negative")
     for side in (-1, 1):
         axes.plot(side * least[0], least[1], color=RED, marker="v")
-    axes.annotate(
-        f"{least[1]:.4f} at $\\pm${least[0]:.4f}", (least[0], least[1]), (0, -10),
-        textcoords="offset points", ha="center", va="top", fontsize=7, color=RED,
-    )  # fmt: skip
-    axes.set(xlabel=PLACE, xlim=(-0.06, 0.06), ylim=(-0.011, 0.03), title="near the truth")
+    text = f"least: {least[1]:.4f} at $\\pm${least[0]:.4f}".replace("-", "\N{MINUS SIGN}")
+    axes.text(0, -0.0095, text, ha="center", va="top", fontsize=7, color=RED)
+    axes.set(xlabel=PLACE, xlim=(-0.06, 0.06), ylim=(-0.014, 0.03), title="near the truth")
     axes.legend(loc="upper center")
 
 
