@@ -19,7 +19,7 @@ FLOORS = {
     2: "models losses acquisition",
     3: "data",
     4: "training",
-    5: "study results plots runs sensitivity diagram",
+    5: "study results plots runs sensitivity diagram export",
     6: "papers",
     7: "reproduce notebook",
     8: "__main__",
@@ -28,6 +28,7 @@ FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.spl
 MAX_PACKAGE, MAX_FILE, MAX_FUNCTION = 6000, 350, 60
 # A training on a cluster node starts without these, so only the function that needs one imports it.
 LAZY = set("papermill pydantic pooch torchvision snakemake nbformat nbclient nbconvert IPython ipywidgets".split())
+LAZY |= set("onnx onnxruntime onnxscript sklearn".split())
 MACHINE_PATH = re.compile(r"(?<![\w.~-])/(work|root|tmp/bash\w*)/")
 PICTURE = re.compile(r"\.(png|svg|gif|webp|bmp|tiff?|pdf|ppm)$", re.IGNORECASE)
 PHOTOGRAPH = re.compile(r"\.jpe?g$", re.IGNORECASE)
