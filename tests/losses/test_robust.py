@@ -35,8 +35,14 @@ def test_smooth_l1_is_its_definition(beta: float):
 
 def test_smooth_l1_of_large_beta_is_a_share_of_l2():
     pred, target = faces(0), faces(1)
-    assert smooth_l1(pred, target).item() == pytest.approx(l2(pred, target).item() / 2)
+    assert smooth_l1(pred, target, 1.0).item() == pytest.approx(l2(pred, target).item() / 2)
     assert smooth_l1(pred, target, 4.0).item() == pytest.approx(l2(pred, target).item() / 8)
+
+
+def test_smooth_l1_is_neither_l1_nor_l2_for_normalised_landmarks_unless_told():
+    truth = torch.zeros(1, 1, 2, dtype=torch.float64)
+    small, large = (smooth_l1(truth + error, truth).item() for error in (0.02, 0.06))
+    assert (small, large) == pytest.approx((2 * 0.02**2 / 0.08, 2 * (0.06 - 0.02)))  # a parabola, then a line
 
 
 def test_smooth_l1_of_small_beta_is_l1():
