@@ -61,7 +61,7 @@ def figure6(study: Study) -> tuple[Figure, pd.DataFrame]:
     figure, lines = Figure(figsize=(WIDTH, 4.3)), []
     for axes, (letter, places) in zip(figure.subplots(2, 1, sharex=True), EXAMPLES.items()):
         lines += _number_line(axes, letter, places)
-        kinds = " and ".join(f"the {line['point']} teacher is a {line['region']} assistant" for line in lines[-2:])
+        kinds = "; ".join(f"{line['point']} teacher: {line['region']} assistant" for line in lines[-2:])
         axes.set(xlim=(-0.45, 0.45), ylim=(-1.75, 1.45), yticks=[], title=f"({letter}) {kinds}")
         axes.spines["left"].set_visible(False)
         axes.grid(False)
@@ -93,7 +93,7 @@ def _number_line(axes: Axes, letter: str, places: dict[str, float]) -> list[dict
             "", (pred + pull, height), (pred, height), arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.6}
         )
         axes.plot([pred, pred], [0, height], color=GREY, linewidth=0.6, linestyle=":")
-        text = f"$ALoss_{{{short}}}$ = {float(found['loss']):+.2f}: {kind}"
+        text = f"$ALoss_{{{short}}}$ = {float(found['loss']):+.2f}: {kind}".replace("-", "\N{MINUS SIGN}")
         axes.text(pred + 0.012, height, text, va="center", color=ink)
         _regions(axes, abs(teacher), -0.95 - 0.5 * level, f"${short}$")
         values = {key: float(value) for key, value in found.items()}

@@ -20,7 +20,7 @@ from fa_lib import data, export, metrics, plots, scores, training
 from fa_lib.data import Faces
 from fa_lib.landmarks import SCHEMES
 from fa_lib.papers import kd_loss
-from fa_lib.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, WIDTH, Line
+from fa_lib.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, WIDTH, Line
 from fa_lib.results import Study
 
 SETS = {"cofw": "COFW", None: "300-W", "wflw": "WFLW"}
@@ -51,21 +51,23 @@ def figure10(study: Study) -> tuple[Figure, pd.DataFrame]:
 
     Faces of all seeds together; bands reach from the least seed to the greatest.
     """
-    figure, frames = Figure(figsize=(WIDTH, 3.2)), []
+    figure, frames = Figure(figsize=(WIDTH, 3.1)), []
+    figure.get_layout_engine().set(rect=(0, 0.22, 1, 0.78))  # legends below
     for axes, name in zip(figure.subplots(1, 3, sharey=True), SETS):
         one = study.on(name)
         for row, line in COMPARED.items():
             errors = one.scores(row, "test")[..., scores.FIELDS.index("nme")]  # (S, M)
             share, seeds = 100 * within(errors.ravel(), GRID), 100 * within(errors, GRID)
             fr, auc = 100 * metrics.failure_rate(errors.ravel()), metrics.auc(errors.ravel())
-            label = f"{row}: FR {fr:.1f} %, AUC {auc:.3f}"
+            label = f"{row}: {fr:.1f} %, {auc:.3f}"
             axes.plot(100 * GRID, share, **line(label=label, markevery=20, markersize=3.5))
             axes.fill_between(100 * GRID, seeds.min(0), seeds.max(0), color=line.colour, alpha=0.18, linewidth=0)
             values = {"nme": 100 * GRID, "faces": share, "low": seeds.min(0), "high": seeds.max(0), "fr": fr, "auc": auc}
             frames.append(pd.DataFrame({"dataset": name_of(one), "row": row, **values}))
         axes.set(title=name_of(one), xlim=(0, 100 * scores.FAIL), ylim=(0, 101))
-        axes.set_xlabel(f"NME [% of {one.test.scheme.ruler}]", fontsize=7.5)
-        axes.legend(loc="upper left", bbox_to_anchor=(-0.12, -0.24), fontsize=7, handlelength=2.2, borderaxespad=0)
+        axes.set_xlabel(f"NME [% of {one.test.scheme.ruler.removesuffix(' distance')}]")
+        place = {"loc": "upper left", "bbox_to_anchor": (-0.1, -0.28), "borderaxespad": 0, "alignment": "left"}
+        axes.legend(title=f"failure rate, AUC at {100 * scores.FAIL:.0f} %", title_fontsize=7.5, **place).set_in_layout(False)
     figure.axes[0].set_ylabel("faces [%]")
     return figure, pd.concat(frames, ignore_index=True)
 
@@ -218,7 +220,9 @@ def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
         around = np.stack([part["ms"] - part["low"], part["high"] - part["ms"]])
         axes.barh(place, part["ms"], 0.18, xerr=around, label=way, error_kw={"linewidth": 0.8}, **look)
         for y, one in zip(place, part.itertuples()):
-            axes.annotate(f"{one.ms:.3g} ms", (one.high, y), (4, 0), textcoords="offset points", va="center", fontsize=7)
+            axes.annotate(
+                f"{one.ms:.3g} ms, {one.fps:.3g} fps", (one.high, y), (4, 0), textcoords="offset points", va="center", fontsize=7
+            )
     for way, marker in (("CPU", "D"), ("GPU", "*")):
         place = [rows.index(row) + 0.48 for row in PRINTED[way]]
         chip = {"CPU": "i7-6850K", "GPU": "1080 Ti"}[way]
@@ -234,7 +238,7 @@ def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
 def _time_axes(axes: Axes, frame: pd.DataFrame, rows: list[str]) -> None:
     """Milliseconds below, frames a second above."""
     every = [*frame["ms"], *PRINTED["CPU"].values()]
-    axes.set(xscale="log", xlim=(0.6 * min(every), 3 * max(every)), ylim=(len(rows) - 0.3, -0.55))
+    axes.set(xscale="log", xlim=(0.6 * min(every), 6 * max(every)), ylim=(len(rows) - 0.3, -0.55))
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel(f"time a picture of {frame['size'].iloc[0]} px [ms]; machines differ: compare bars with bars")
     above = axes.secondary_xaxis("top", functions=(_inverse, _inverse))
@@ -243,7 +247,6 @@ def _time_axes(axes: Axes, frame: pd.DataFrame, rows: list[str]) -> None:
         axis.set_major_formatter("{x:g}")
     axes.grid(False)
     axes.grid(visible=True, axis="x")
-    axes.axhline(-0.5, color=GREY, linewidth=0.7)
 
 
 def _inverse(value: np.ndarray) -> np.ndarray:
