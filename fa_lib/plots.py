@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import FuncFormatter, LogFormatter
 
-from fa_lib import metrics, sensitivity, storage
+from fa_lib import metrics, scores, sensitivity, storage
 from fa_lib.data import Faces, symmetry
 from fa_lib.landmarks import scheme_of
 from fa_lib.sensitivity import Model
@@ -329,7 +329,7 @@ def claims(frame: pd.DataFrame, smoke: bool = False) -> Figure:
         axes.grid(False)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.tick_params(axis="y", length=0, labelsize=7)
-        unit = "in %" if set(frame["metric"]) <= {"nme", "kept"} else "x 1000"
+        unit = "in %" if all(scores.UNITS.get(metric) == 100 for metric in frame["metric"]) else "x 1000"
         paper = "bar: the paper's; " if frame["paper"].notna().any() else ""
         axes.set_xlabel(f"difference {unit}, with 95 % interval; {paper}shaded: the side it claims")
         if smoke:

@@ -41,8 +41,8 @@ def region(distance: float, teacher: float, sigma: float = SIGMA) -> str:
 def at(position: float | np.ndarray, **options) -> dict[str, np.ndarray]:
     """`weight` and `assistive` with the truth at 0 and their `teacher` at a position; and the slope of the loss there.
 
-    >>> {name: round(float(value), 3) for name, value in at(0.16, teacher=-0.4).items()}
-    {'weight': -0.5, 'loss': -0.12, 'slope': 0.5}
+    >>> {name: round(float(value), 3) for name, value in at(0.3, teacher=-0.4).items()}
+    {'weight': -0.5, 'loss': -0.05, 'slope': 0.5}
     """
     pred = torch.as_tensor(position, dtype=torch.float64).requires_grad_()
     truth, teacher = torch.zeros_like(pred), torch.full_like(pred, options.pop("teacher")).detach()
@@ -222,7 +222,8 @@ def figure9(study: Study) -> tuple[Figure, pd.DataFrame]:
     figure, frames = Figure(figsize=(WIDTH, 4.6)), []
     for (upper, lower), (title, teachers) in zip(figure.subplots(2, 2).T, FAR_AND_NEAR.items()):
         found = {sigma: parts(position, **teachers, sigma=sigma) for sigma in (SIGMA, 0.5)}
-        frames += [pd.DataFrame({"panel": title, **teachers, "sigma": s, "x": position, **f}) for s, f in found.items()]
+        places = {f"{role}_at": place for role, place in teachers.items()}
+        frames += [pd.DataFrame({"panel": title, **places, "sigma": s, "x": position, **f}) for s, f in found.items()]
         for (name, line), label in zip(looks.items(), labels):
             upper.plot(position, found[SIGMA][name], **line(label=label))
         for role, (name, _, colour, ink, _) in NAMES.items():
