@@ -117,8 +117,9 @@ def _train(arguments: argparse.Namespace) -> None:
     if slug not in papers.PAPERS:
         raise InputError(f"there is no paper {slug!r}{suggest(slug, papers.PAPERS)}; there are: {', '.join(papers.PAPERS)}")
     study = results.Study(papers.PAPERS[slug], profile, _root(arguments.data))
-    named = {part.source.dataset.replace("/", "-"): part for part in study.all()}
-    run = named.get(dataset, study).run(row, int(seed))
+    if dataset != study.source.dataset.replace("/", "-"):  # one of the paper's others, which are looked for only now
+        study = next((part for part in study.all() if dataset == part.source.dataset.replace("/", "-")), study)
+    run = study.run(row, int(seed))
     if dataset != run.id.split("/")[2]:
         raise InputError(f"{arguments.run}: --data {arguments.data} makes the data set {run.id.split('/')[2]!r}, not {dataset!r}")
     print(runs.get(run).folder)

@@ -113,13 +113,11 @@ def kd_loss(
     phi: float = 2.0,
     sigma: float | None = None,
     variant: Variant = "paper",
-    reach: float = 0.5,
 ) -> dict[str, Tensor]:
     """KD-Loss of Eq. 14: phi main + ALoss of each teacher given, each the mean over faces, landmarks and both coordinates.
 
     Args: `pred`, `target`, `tough`, `tolerant` (B, K, 2), zero-centred normalised; leave out a teacher for the ablations of
-    Table 7. `reach` is how far from the middle a target may lie: give 1 where augmentation moves landmarks out of the
-    picture. The rest as in `assistive`. Returns "main", "tough", "tolerant" (those used) and "total" = phi main + the others.
+    Table 7. The rest as in `assistive`. Returns "main", "tough", "tolerant" (those used) and "total" = phi main + the others.
 
     Differs from the paper: Eq. 11 divides by N k and leaves open what happens to x and y; here k counts both. And with
     the paper's numbers the loss is negative near the truth. For two teachers of the same error d its slope at the truth is
@@ -133,7 +131,7 @@ def kd_loss(
     >>> {part: round(loss.item(), 3) for part, loss in kd_loss(truth + 0.04, truth, teacher, teacher).items()}
     {'main': 0.04, 'tough': -0.045, 'tolerant': -0.045, 'total': -0.01}
     """
-    _check(pred, target, reach, tough=tough, tolerant=tolerant)
+    _check(pred, target, tough=tough, tolerant=tolerant)
     parts = {"main": _main(pred, target, variant, tolerant).mean()}
     total = phi * parts["main"]
     teachers: dict[Role, Tensor | None] = {"tough": tough, "tolerant": tolerant}
@@ -178,15 +176,15 @@ def _assistance(variant: Variant, role: Role) -> Assistance:
     return ASSISTANCE[variant][role]
 
 
-def _check(pred: Tensor, target: Tensor, reach: float = 0.5, **teachers: Tensor | None) -> None:
+def _check(pred: Tensor, target: Tensor, **teachers: Tensor | None) -> None:
     """InputError unless shapes agree, the target is zero-centred normalised and no teacher would be trained."""
     if pred.shape != target.shape:
         raise InputError(
             f"the student's landmarks are {tuple(pred.shape)}, the target's {tuple(target.shape)}: give the same points"
         )
     furthest = target.detach().abs().max().item()
-    if not furthest <= reach + 1e-4:
-        raise InputError(f"the target reaches {furthest:.3g}, beyond {reach}: in pixels? it must be (xy + 0.5) / size - 0.5")
+    if not furthest <= 0.5 + 1e-4:
+        raise InputError(f"the target reaches {furthest:.3g}, beyond 0.5: in pixels? it must be (xy + 0.5) / size - 0.5")
     for role, teacher in teachers.items():
         if role not in ("tough", "tolerant"):
             raise InputError(f"role={role!r}: a teacher is 'tough' or 'tolerant'")
