@@ -169,11 +169,19 @@ def _watch(futures: list[Future], missing: list[runs.Run]) -> None:
 
 
 def write_tables(study: results.Study, target: Path) -> None:
-    """Writes tabNN.csv of a study into the folder `target`, and prints the tables."""
+    """Writes tabNN.csv of a study into the folder `target`, and prints the tables.
+
+    Beside real faces, a table of a data set that is not at hand is left out: rendered faces have tables of their own.
+    """
     for table in study.paper.TABLES:
+        part = study.on(table.dataset)
+        print(f"table {table.number}: {table.title}")
+        if part.source.root is None and study.source.root is not None and not table.costs:
+            print(f"left out: of {table.dataset} there are no real faces in {study.root}\n")
+            continue
         _write_csv(results.measure(study, table), target / f"tab{table.number:02d}.csv")
-        print(f"table {table.number}: {table.title}\n{results.table(study, table.number).to_string()}")
-        print("\n".join(study.on(table.dataset).about(split) for split in table.splits if not table.costs), end="\n\n")
+        print(results.table(study, table.number).to_string())
+        print("\n".join(part.about(split) for split in table.splits if not table.costs), end="\n\n")
 
 
 def write_claims_and_figures(study: results.Study, target: Path) -> None:

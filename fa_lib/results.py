@@ -202,9 +202,14 @@ def claims(study: Study) -> pd.DataFrame:
         lines.append(
             {
                 "claim": claim.text, "comparison": f"{claim.ours} - {claim.other}", "metric": claim.metric,
-                "split": " - ".join(f"{dataset or ''} {split}".strip() for dataset, split in sets),
+                "split": " - ".join(_where(study, *one) for one in sets),
                 "expected": claim.direction, "paper": claim.paper, "here": found.value * factor, "low": found.low * factor,
                 "high": found.high * factor, "verdict": verdict(found, claim.direction) if known else "no such data",
             }
         )  # fmt: skip
     return pd.DataFrame(lines).astype({"paper": float})  # a study of our own has no number of a paper at all
+
+
+def _where(study: Study, dataset: str | None, split: str) -> str:
+    """A test set as claims name it: rendered faces are called so where the study is of real ones."""
+    return split if dataset is None else f"{study.on(dataset).source.dataset} {split}"
