@@ -7,7 +7,10 @@ from typing import NoReturn
 
 from fa_lib.errors import InputError, suggest
 
-DATA_HELP = "'synthetic' (default), the folder of 300-W, or a .yaml that describes faces of your own"
+DATA_HELP = (
+    "'synthetic' (default), the folder of 300-W or one that holds 300w/, cofw/ and wflw/, or a .yaml that describes faces of "
+    "your own"
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,6 +1,7 @@
 """A study: the finished runs of a paper at one profile and on one data set, with the scores of every face."""
 
 from functools import cached_property
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -12,11 +13,25 @@ from fa_lib.errors import InputError, suggest
 from fa_lib.scores import Estimate, estimate, features
 
 
+def at_hand(root: str | None, dataset: str) -> str | None:
+    """Where the real faces of a data set lie; None where they are not at hand, and rendered ones take their place.
+
+    `root` is the folder of 300-W, or one that holds a folder for each data set, such as `300w` and `cofw`, or the manifest of a
+    user's own faces, which take the place of 300-W's.
+
+    >>> at_hand(None, "300w"), at_hand("mine.yaml", "300w"), at_hand("mine.yaml", "cofw")
+    (None, 'mine.yaml', None)
+    """
+    if root is not None and (Path(root) / dataset).is_dir():
+        return str(Path(root) / dataset)
+    return root if dataset == "300w" else None
+
+
 class Study:
     """The finished runs of a paper at one profile and on one data set, and what follows from them.
 
-    `paper` is a module of fa_lib.papers; `root` the folder of real data, None for rendered faces; `dataset` one of the paper's
-    data sets, None for its first (`on` goes from one to another). Missing runs are trained.
+    `paper` is a module of fa_lib.papers; `root` the folder of real data (see `at_hand`), None for rendered faces; `dataset` one
+    of the paper's data sets, None for its first (`on` goes to another). Missing runs are trained.
     """
 
     def __init__(
@@ -32,7 +47,7 @@ class Study:
             raise InputError(f"there is no profile {profile!r}{hint}; there are: {', '.join(runs.PROFILES)}")
         self.paper, self.profile = paper, runs.PROFILES[profile]
         self.root, self.dataset = root, dataset
-        self.source = paper.source(profile, root, *([dataset] if dataset else []))
+        self.source = paper.source(profile, at_hand(root, dataset or "300w"), *([dataset] if dataset else []))
         self.seeds = self.profile.seeds[:seeds]
         self._scores: dict[tuple[str, str], np.ndarray] = {}
         self._studies: dict[str | None, Study] = {dataset: self}

@@ -5,7 +5,6 @@ kd_loss_training.py; what the figures show in kd_loss_figures.py (results) and k
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from torch import nn
 
@@ -95,34 +94,24 @@ SETTINGS = {
 
 
 def source(profile: str, root: str | None = None, dataset: str = "300w") -> Source:
-    """The faces of a profile and data set ("300w", "cofw", "wflw"): rendered, or real where `root` holds them.
+    """The faces of a profile and data set ("300w", "cofw", "wflw"): rendered, real where `root` is its folder, or a user's own.
 
-    `root` is the folder of 300-W, a folder that holds `300w`, `cofw` and `wflw` (a set that is not there is rendered instead),
-    or the manifest of a user's own faces. InputError where the flip of a user's own scheme is wrong.
+    InputError where the flip of a user's own scheme is wrong: training would mirror faces by it.
     """
-    p, where, name = runs.PROFILES[profile], _folder(root, dataset), dataset
-    if where is None:
-        name = f"synthetic/{dataset}"
-    elif own.is_manifest(where):
-        name = own.describe(where).name
+    p, name = runs.PROFILES[profile], f"synthetic/{dataset}" if root is None else dataset
+    if own.is_manifest(root):
+        name = own.describe(root).name
     train, test = OFFICIAL[dataset]
-    small = where is None or profile in ("smoke", "quick")
+    small = root is None or profile in ("smoke", "quick")
     count = min(p.train_faces, train) if profile in ("smoke", "quick", "desk") else train
-    counts = (count if small else None, min(p.test_faces, test) if where is None else None)
+    counts = (count if small else None, min(p.test_faces, test) if root is None else None)
     size = SIDE if profile in ("full", "paper") else p.size
-    unseen = Source(name, size, *counts, clips=0, frames=0, faces=0, fingerprint="", root=where)
+    unseen = Source(name, size, *counts, clips=0, frames=0, faces=0, fingerprint="", root=root)
     faces = unseen.train()
     if unseen.own and (found := symmetry.reflect(faces.landmarks, faces.scheme)).wrong:
-        raise InputError(f"{where}: {found.complaint()}")
+        raise InputError(f"{root}: {found.complaint()}")
     fingerprint = "-".join(part.fingerprint for part in (faces, unseen.test()))
     return replace(unseen, faces=len(faces), landmarks=faces.landmarks.shape[1], fingerprint=fingerprint)
-
-
-def _folder(root: str | None, dataset: str) -> str | None:
-    """Where the real faces of a data set lie, None where they are not at hand."""
-    if root is None or (Path(root) / dataset).is_dir():
-        return root and str(Path(root) / dataset)
-    return root if dataset == "300w" else None
 
 
 def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:

@@ -13,7 +13,7 @@ from fa_lib.data import Augment, Batch
 from fa_lib.data.crops import EXPAND
 from fa_lib.papers import kd_loss as paper
 from fa_lib.papers import kd_loss_training as training
-from fa_lib.study import Study
+from fa_lib.study import Study, at_hand
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +123,9 @@ def test_data_sets_have_their_points_and_their_own_faces(study: Study):
 def test_real_faces_are_looked_for_by_name(tmp_path: Path):
     (tmp_path / "all" / "cofw").mkdir(parents=True)
     (tmp_path / "300w").mkdir()
-    assert paper._folder(str(tmp_path / "all"), "cofw") == str(tmp_path / "all" / "cofw")
-    assert paper._folder(str(tmp_path / "all"), "wflw") is None  # rendered instead
-    assert paper._folder(str(tmp_path / "300w"), "300w") == str(tmp_path / "300w")
-    assert paper._folder(None, "300w") is None
+    assert at_hand(str(tmp_path / "all"), "cofw") == str(tmp_path / "all" / "cofw")
+    assert at_hand(str(tmp_path / "all"), "wflw") is None  # rendered instead
+    assert at_hand(str(tmp_path / "300w"), "300w") == str(tmp_path / "300w")
 
 
 def test_tables_and_claims_name_rows_and_parts_that_there_are(study: Study):
