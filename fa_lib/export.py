@@ -307,6 +307,7 @@ def _quantise(model: Model, file: Path, pictures: Tensor) -> None:
         model,
         file,
         Pictures(),
+        activation_type=quantization.QuantType.QUInt8,  # with signed ones onnxruntime computes some layers in float32 after all
         per_channel=True,
         nodes_to_exclude=[node.name for node in (*before, *convolution, *after)],
         # the landmarks themselves: 8 bits would know 256 places

@@ -1,6 +1,7 @@
 """An exported file finds what torch finds; smaller precisions cost what their rounding must cost, and no more."""
 
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,19 @@ def test_files_are_as_large_as_their_weights(exported: dict, tmp_path: Path):
     assert abs(fp32 / (4 * models.count_parameters(net)) - 1) < 0.05
     assert 0.5 < fp16 / fp32 < 0.56 and int8 < 0.85 * fp16  # a narrow net has much that is no weight
     assert set(tmp_path.iterdir()) == set(small)  # each file holds all that it needs
+
+
+def test_int8_is_computed_in_int8(exported: dict, tmp_path: Path):
+    import onnx
+    import onnxruntime
+
+    file, side = exported["mobilenet_v2"][1:]
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "as_run.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(export.shrink(file, tmp_path / "int8.onnx", "int8", pictures(4, side)), options)
+    as_run = Counter(node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node)
+    assert as_run["QLinearConv"] == 52 and not {"Conv", "FusedConv"} & set(as_run)
 
 
 def test_sizes_are_those_of_the_files(plain: tuple[Plain, Path]):
