@@ -64,10 +64,11 @@ def rotations(pose: np.ndarray) -> np.ndarray:
     [1.0, 0.0, 0.0]
     """
     (sy, sp, sr), (cy, cp, cr) = np.sin(np.radians(pose)).T, np.cos(np.radians(pose)).T
-    one, zero = np.ones_like(sy), np.zeros_like(sy)
-    yaw = np.stack([cy, zero, sy, zero, one, zero, -sy, zero, cy], -1).reshape(-1, 3, 3)
-    pitch = np.stack([one, zero, zero, zero, cp, sp, zero, -sp, cp], -1).reshape(-1, 3, 3)
-    roll = np.stack([cr, -sr, zero, sr, cr, zero, zero, zero, one], -1).reshape(-1, 3, 3)
+    yaw, pitch, roll = turns = np.zeros((3, len(sy), 3, 3), sy.dtype)
+    turns[:, :, [0, 1, 2], [0, 1, 2]] = 1
+    yaw[:, 0, 0], yaw[:, 0, 2], yaw[:, 2, 0], yaw[:, 2, 2] = cy, sy, -sy, cy
+    pitch[:, 1, 1], pitch[:, 1, 2], pitch[:, 2, 1], pitch[:, 2, 2] = cp, sp, -sp, cp
+    roll[:, 0, 0], roll[:, 0, 1], roll[:, 1, 0], roll[:, 1, 1] = cr, -sr, sr, cr
     return (roll @ pitch @ yaw).astype(np.float32)
 
 
@@ -81,26 +82,36 @@ def rest_surface(parameters: HeadParameters) -> np.ndarray:
 
 def turn(points: np.ndarray, pose: np.ndarray, follow: np.ndarray | float = 1.0) -> np.ndarray:
     """Points (N, P, 3) turned by pose (N, 3); where `follow` (P,) is below 1 they follow the head only in part."""
-    away = points - PIVOT
-    head = away @ np.swapaxes(rotations(pose), 1, 2)
-    if np.ndim(follow) == 0:
-        return head + PIVOT
-    body = away @ np.swapaxes(rotations(pose * np.array([0.25, 0.1, 0.3])), 1, 2)
-    part = np.asarray(follow, np.float32)[None, :, None]
-    return part * head + (1 - part) * body + PIVOT
+    pivot = PIVOT[:, None]
+    away = np.ascontiguousarray(np.swapaxes(points, 1, 2)) - pivot  # rows of x, y, z: numpy is much faster along long axes
+    turned = rotations(pose) @ away
+    if np.ndim(follow) > 0:
+        part = np.asarray(follow, np.float32)
+        body = rotations(pose * np.array([0.25, 0.1, 0.3])) @ away
+        turned = part * turned + (1 - part) * body
+    return np.swapaxes(turned + pivot, 1, 2)
 
 
 def project(points: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Perspective picture of points (N, P, 3): x, y in mm on a plane through the middle of the head, z kept as
     nearness."""
-    scale = distance[:, None].astype(np.float32) / np.maximum(distance[:, None] - points[..., 2], 50.0)
-    return np.stack([points[..., 0] * scale, points[..., 1] * scale, points[..., 2]], -1).astype(np.float32)
+    x, y, z = np.moveaxis(points, -1, 0)
+    scale = distance[:, None].astype(np.float32) / np.maximum(distance[:, None] - z, 50.0)
+    return np.swapaxes(np.stack([x * scale, y * scale, z], 1).astype(np.float32, copy=False), 1, 2)
 
 
 def read(points: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Values (N, ..., D) of per-vertex values (N, V, D) at places (..., 2) of (column, row)."""
-    index, weight = surface.corners(place)
-    return (points[:, index] * weight[..., None]).sum(-2)
+    return weigh(points, *surface.corners(place))
+
+
+def weigh(points: np.ndarray, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Values (N, ..., D) of per-vertex values (N, V, D) where `surface.corners` gave index and weight (..., 4)."""
+    # Rows and plain additions: numpy is much faster along long axes, 20 us a head here instead of 160.
+    a, b, c, d = np.moveaxis(np.take(np.swapaxes(points, 1, 2), index, axis=2) * weight, -1, 0)
+    values = np.moveaxis(a + b + c + d, (0, 1), (-2, -1))
+    # In memory the heads lie inmost but for D, which settles how sums over the other axes are rounded.
+    return np.moveaxis(np.ascontiguousarray(values), -2, 0)
 
 
 SOFT = 0.5  # mm: within this of the outline a part of the cheek counts as outline, so that the contour never jumps
@@ -149,7 +160,7 @@ def _contour(projected: np.ndarray, count: int) -> np.ndarray:
     each level of the cheek, what reaches farthest sideways is the outline.
     """
     index, weight, place, slid = _contour_readings()
-    values = (projected[:, index] * weight[..., None]).sum(-2)  # (N, 2, L, S, 3)
+    values = weigh(projected, index, weight)  # (N, 2, L, S, 3)
     ears = surface.JAW_ROW * surface.COLUMNS + np.round(surface.column_of(np.array([-90.0, 90.0]))).astype(int)
     down = projected[:, ears, :2].mean(1) - projected[:, 0, :2]
     sideways = np.stack([down[:, 1], -down[:, 0]], -1) / np.linalg.norm(down, axis=-1, keepdims=True)
@@ -201,7 +212,7 @@ def marks(projected: np.ndarray, points: int = 68, irises: np.ndarray | None = N
     n = len(projected)
     numbers, place = curves.skin_places(points)
     index, weight = _skin_readings(points)
-    middle, right, left, lower, upper = np.moveaxis((projected[:, index] * weight[..., None]).sum(-2), 1, 0)
+    middle, right, left, lower, upper = np.moveaxis(weigh(projected, index, weight), 1, 0)
     (ax, ay, az), (dx, dy, dz) = np.moveaxis(right - left, -1, 0), np.moveaxis(lower - upper, -1, 0)
     facing = ax * dy - ay * dx
     size = np.sqrt((ay * dz - az * dy) ** 2 + (az * dx - ax * dz) ** 2 + facing**2)

@@ -84,3 +84,17 @@ def test_sample_draws_every_skin_tone_evenly():
 def test_sample_rejects_an_unknown_difficulty():
     with pytest.raises(InputError, match="difficulty"):
         people.sample(1, np.random.default_rng(0), difficulty="easy")
+
+
+def test_read_is_the_bilinear_sum_of_four_corners():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, surface.ROWS * surface.COLUMNS, 3))
+    place = rng.uniform(0, [surface.COLUMNS - 1, surface.ROWS - 1], (4, 5, 2))
+    read = head.read(values, place)
+    assert read.shape == (2, 4, 5, 3)
+    for n, i, j in np.ndindex(2, 4, 5):
+        c, r = place[i, j].astype(int)
+        fc, fr = place[i, j] - (c, r)
+        grid = values[n].reshape(surface.ROWS, surface.COLUMNS, 3)[r : r + 2, c : c + 2]
+        expected = np.array([1 - fr, fr]) @ (grid * np.array([1 - fc, fc])[:, None]).sum(1)
+        assert np.allclose(read[n, i, j], expected, atol=1e-6)
