@@ -44,6 +44,12 @@ def rasterise(
     if stride > 1:
         xyz = xyz.reshape(*grid, 3)[::stride, ::stride].reshape(-1, 3)
         grid = (grid[0] // stride + 1, grid[1] // stride + 1)
+    above = np.flatnonzero(xyz[:, 1].reshape(grid).min(1) < size + 1)
+    rows = min(above[-1] + 2, grid[0]) if len(above) else 1  # those farther down lie below the picture
+    xyz, places = xyz[: rows * grid[1]], _grid_places(*grid)[: rows * grid[1]]
+    triangles = grid_triangles(*grid)[: 2 * (rows - 1) * (grid[1] - 1)]
+    if len(triangles) == 0:
+        return np.empty(0, np.int64), np.empty((0, 2), np.float32), np.empty(0, np.float32)
     deep = np.float32(CAMERA) - xyz[:, 2]
     half = np.float32(size / 2)
     # Pixel centres lie at integers here and at halves in the rasteriser, whose y and z point the other way.
@@ -51,11 +57,16 @@ def rasterise(
     settings = cv2.TriangleRasterizeSettings()
     settings.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
     settings.setCullingMode(cv2.RASTERIZE_CULLING_CW if back else cv2.RASTERIZE_CULLING_CCW)
+    settings.setGlCompatibleMode(cv2.RASTERIZE_COMPAT_INVDEPTH)  # spares two turns over the whole picture
     colour = np.zeros((size, size, 3), np.float32)
-    depth = np.full((size, size), FAR, np.float32)
+    depth = np.ones((size, size), np.float32)  # 0 at 1 mm, 1 at FAR, linear in the inverse of the distance
     cv2.triangleRasterize(
-        vertices[None].astype(np.float32), grid_triangles(*grid)[None], _grid_places(*grid)[None], colour, depth,
+        vertices[None].astype(np.float32, copy=False), triangles[None], places[None], colour, depth,
         np.eye(4, dtype=np.float32), float(np.pi / 2), 1.0, FAR, settings,
     )  # fmt: skip
-    hit = np.flatnonzero(depth < FAR)
-    return hit, colour.reshape(-1, 3)[hit, :2] * np.float32(SCALE * stride), np.float32(CAMERA) - depth.ravel()[hit]
+    hit = np.flatnonzero(depth < 1)
+    place, column, row = np.empty((len(hit), 2), np.float32), colour[..., 0].ravel(), colour[..., 1].ravel()
+    place[:, 0], place[:, 1] = column[hit], row[hit]  # ten times as fast as colour.reshape(-1, 3)[hit, :2]
+    place *= np.float32(SCALE * stride)
+    deep = depth.ravel()[hit]
+    return hit, place, np.float32(CAMERA) - 1 / ((1 - deep) + deep * np.float32(1 / FAR))
