@@ -6,6 +6,7 @@ import numpy as np
 
 from fa_lib.data.synthetic import surface
 from fa_lib.data.synthetic.head import HeadParameters
+from fa_lib.data.synthetic.texture import Seen
 
 PLAIN, STRIPES, CHECKS, PRINT, KNIT = range(5)  # patterns
 OPEN, COLLAR, JACKET, HIGH = range(4)  # cuts
@@ -31,8 +32,8 @@ def _neckline(cut: int, place: np.ndarray, knob: Knobs) -> tuple[np.ndarray, np.
 def _pattern(kind: int, xy: np.ndarray, unit: float, grain: np.ndarray, knob: Knobs) -> np.ndarray:
     """How much of the second colour is seen (P,), in the plane of the picture; unit is pixels per mm."""
     turn = knob.normal(0, 0.25) + (np.pi / 2 if knob.random() < 0.35 else 0)
-    u = (xy[:, 0] * np.cos(turn) - xy[:, 1] * np.sin(turn)) / unit
-    v = (xy[:, 0] * np.sin(turn) + xy[:, 1] * np.cos(turn)) / unit
+    x, y = xy.T.astype(np.float32)
+    u, v = (x * np.cos(turn) - y * np.sin(turn)) / unit, (x * np.sin(turn) + y * np.cos(turn)) / unit
     period, part = knob.uniform(5, 32), knob.uniform(-0.7, 0.7)
     if kind == STRIPES:
         return (np.sin(2 * np.pi * v / period) > part).astype(np.float32)
@@ -43,24 +44,18 @@ def _pattern(kind: int, xy: np.ndarray, unit: float, grain: np.ndarray, knob: Kn
     return 0.35 + 0.35 * np.sin(2 * np.pi * u / (0.25 * period + 2)).astype(np.float32)
 
 
-def wear(
-    colour: np.ndarray, one: HeadParameters, place: np.ndarray, xy: np.ndarray, unit: float, grain: np.ndarray, light: np.ndarray
-) -> None:
-    """Paint the clothes over linear colours (3, P), in place.
-
-    Args: place (P, 2) on the skin; xy (P, 2) pixels; unit: pixels per mm; grain (3, P) blotches, pores and strands, -1..1;
-        light (3, P).
-    """
+def wear(colour: np.ndarray, one: HeadParameters, seen: Seen, unit: float) -> None:
+    """Paint the clothes over linear colours (3, P) of the seen pixels, in place; unit: pixels per mm."""
     knob = np.random.default_rng([int(one.seed[0]), 7])
-    where = np.flatnonzero(place[:, 1] > surface.COLLAR_ROW - 4.6)
+    where = np.flatnonzero(seen.place[:, 1] > surface.COLLAR_ROW - 4.6)
     if len(where) == 0:
         return
     cut, kind = int(knob.choice(4, p=(0.5, 0.2, 0.2, 0.1))), int(knob.choice(5, p=(0.42, 0.17, 0.13, 0.16, 0.12)))
-    over, away, below = _neckline(cut, place[where], knob)
-    grain, xy = grain[:, where], xy[where]
+    over, away, below = _neckline(cut, np.take(seen.place, where, axis=0), knob)
+    grain = np.take(seen.grain, where, axis=1)
     first = one.cloth[0][:, None]
     second = np.float32(knob.uniform(0.01, 0.8) * (1 + knob.normal(0, 0.3, (3, 1))))
-    mix = np.float32(knob.uniform(0.3, 1)) * _pattern(kind, xy, unit, grain, knob) if kind else np.float32(0)
+    mix = np.float32(knob.uniform(0.3, 1)) * _pattern(kind, seen.xy(where), unit, grain, knob) if kind else np.float32(0)
     cloth = first + (second - first) * mix
     crease = np.ones(len(where), np.float32)
     if cut == JACKET:  # a jacket open over a shirt, often with a tie
@@ -76,4 +71,5 @@ def wear(
     else:
         crease -= 0.3 * _peak(over - 0.85, 0.15)
     crease = crease * (1 + 0.22 * grain[0] + 0.14 * grain[2])
-    colour[:, where] += (np.clip(cloth, 0.002, 1) * light[:, where] * crease - colour[:, where]) * over
+    skin = np.take(colour, where, axis=1)
+    colour[:, where] = skin + (np.clip(cloth, 0.002, 1) * np.take(seen.light[:3], where, axis=1) * crease - skin) * over

@@ -7,7 +7,6 @@ integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,9 +78,9 @@ _FOLLOW = np.repeat(surface.follow_head(), surface.COLUMNS)
 
 
 def _to_pixels(flat: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    xyz = flat.copy()
-    xyz[:, :2] = (flat[:, :2] - box[:2].astype(np.float32)) * np.float32(size / (box[2] - box[0])) - 0.5
-    return xyz
+    scale, (x, y, z) = np.float32(size / (box[2] - box[0])), flat.T
+    left, top = box[:2].astype(np.float32)
+    return np.stack([(x - left) * scale - 0.5, (y - top) * scale - 0.5, z]).T
 
 
 @dataclass(frozen=True)
@@ -99,40 +98,65 @@ class _Shot:
 
 def _picture(shot: _Shot, standard: np.ndarray, marks: head.Marks, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """One finished picture (size, size, 3) uint8, and which of its points (K, 2) can be seen; standard: its 68 points."""
-    one, size, box = shot.one, shot.size, shot.box
+    one, size = shot.one, shot.size
     rng = np.random.default_rng(int(one.seed[0]))
     fine = size * (16 if size <= 64 else 12 if size <= 96 else 9) // 8  # drawn larger, then averaged
-    canvas = np.zeros((fine, fine, 4), np.float32)  # linear RGB times alpha, alpha
     locks = None if one.style[0, 0] == people.BALD else _hair_surface(one, shot.rest)
-    offset = rng.integers(0, 512, 2)
-    if locks is not None and hair.of(one).deep:
-        _draw_hair(canvas, one, locks, box, offset, None, back=True)
-    near = _draw_head(canvas, one, shot.rest, shot.posed[0], lambda p: _to_pixels(p, box, fine), shot.flat[0], offset)
-    visible = _unhidden(near.reshape(fine, fine), marks, (points + 0.5) * (fine / size) - 0.5)
-    visible &= ~paint.covered(one, marks.place[0])
+    offset = rng.integers(0, 512, 2).astype(np.float32)
+    xyz = _to_pixels(shot.flat[0], shot.box, fine)
+    hit, place, nearness = raster.rasterise(xyz, (surface.ROWS, surface.COLUMNS), fine)
+    near = np.full(fine * fine, -1e9, np.float32)
+    near[hit] = nearness
+    at = (points + 0.5) * (fine / size) - 0.5
+    visible = _unhidden(near, marks, at, fine) & ~paint.covered(one, marks.place[0])
+    canvas = np.zeros((fine * fine, 4), np.float32)  # linear RGB times alpha, alpha
+    over = np.zeros(fine * fine, np.float32)  # how opaque the hair is
     if locks is not None:
-        over = _draw_hair(canvas, one, locks, box, offset, near)
-        visible &= _at(over.reshape(fine, fine), (points + 0.5) * (fine / size) - 0.5) < 0.5
+        front, colour, alpha = _hair(shot, locks, fine, offset, near)
+        over[front] = alpha
+        visible &= over[_nearest(at, fine)] < 0.5
+        shown = np.flatnonzero(over[hit] < 1)  # skin below opaque hair need not be painted
+        hit, place = hit[shown], np.take(place, shown, axis=0)
+    if len(hit):
+        _put(canvas, hit, _skin(shot, xyz, near.reshape(fine, fine), hit, place, offset))
+    if locks is not None:
+        if hair.of(one).deep:
+            behind, inside, thick = _hair(shot, locks, fine, offset, near, back=True)
+            _put(canvas, behind, inside * thick)
+        below = np.take(canvas, front, axis=0).T  # twenty times as fast as canvas[front]
+        _put(canvas, front, below * (1 - alpha) + colour * alpha)
+    canvas = canvas.reshape(fine, fine, 4)
     if fine != size:
         canvas = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
-    scene = background(one, size, rng) * (1 - canvas[..., 3:]) + canvas[..., :3]
+    scene = background(one, size, rng)
+    scene *= cv2.cvtColor(1 - canvas[..., 3], cv2.COLOR_GRAY2BGR)
+    scene += cv2.cvtColor(canvas, cv2.COLOR_BGRA2BGR)
     scene, cover = put_in_front(scene, one, standard, rng)
-    visible &= _at(cover, points) < 0.5
+    visible &= cover.ravel()[_nearest(points, size)] < 0.5
     return photograph(scene, one, np.random.default_rng([int(one.seed[0]), shot.frame])), visible
 
 
-def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Values of a picture (h, w) at the pixels nearest to points (K, 2); beyond the border, those of the border."""
-    x, y = np.clip(np.round(points), 0, len(picture) - 1).astype(int).T
-    return picture[y, x]
+def _put(canvas: np.ndarray, pixels: np.ndarray, rows: np.ndarray) -> None:
+    """Set some pixels (P,) of a canvas (h * w, 4) float32 to rows (4, P)."""
+    if len(pixels):  # seen as one complex number a pixel, which numpy moves seven times as fast as four numbers
+        canvas.view(np.complex128)[pixels, 0] = np.ascontiguousarray(rows.T).view(np.complex128)[:, 0]
+
+
+def _nearest(points: np.ndarray, size: int) -> np.ndarray:
+    """Flat numbers of the pixels nearest to points (..., 2) of a square picture; beyond the border, those of the border."""
+    x, y = np.moveaxis(np.clip(np.round(points), 0, size - 1).astype(int), -1, 0)
+    return y * size + x
 
 
 BEHIND = 4.0  # mm: a point that lies deeper than what the pixels around it show is hidden
 
 
-def _unhidden(near: np.ndarray, marks: head.Marks, points: np.ndarray) -> np.ndarray:
-    """Which points (K, 2) of one head its own skin does not hide, by the nearness (h, w) of what is seen."""
-    around = np.stack([_at(near, points + [dx, dy]) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
+_AROUND = np.array([(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])[:, None]
+
+
+def _unhidden(near: np.ndarray, marks: head.Marks, points: np.ndarray, size: int) -> np.ndarray:
+    """Which points (K, 2) of one head its own skin does not hide, by the nearness (size * size,) of what is seen."""
+    around = near[_nearest(points + _AROUND, size)]
     hidden = (around.min(0) > marks.near[0] + BEHIND) & ~marks.outline
     return ~(hidden | marks.turned[0])
 
@@ -159,57 +183,40 @@ def packed(place: np.ndarray) -> np.ndarray:
     return padded.reshape(-1, 256, 2)
 
 
-def _draw_head(
-    canvas: np.ndarray, one: HeadParameters, rest: np.ndarray, posed: np.ndarray,
-    to_pixels: Callable[[np.ndarray], np.ndarray], flat: np.ndarray, offset: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """Paint head, neck and shoulders on the canvas; returns nearness (h * w,) in mm, -1e9 where there is none."""
-    size, xyz = canvas.shape[:2], to_pixels(flat)
-    hit, place, nearness = raster.rasterise(xyz, (surface.ROWS, surface.COLUMNS), size[0])
-    near = np.full(size[0] * size[1], -1e9, np.float32)
-    if len(hit) == 0:
-        return near
-    at = packed(place)
-    grid = posed.reshape(surface.ROWS, surface.COLUMNS, 3)
-    near[hit] = nearness
-    dark = paint.shadows(one, xyz, near.reshape(size), np.ptp(xyz[:, 0]) / np.ptp(flat[:, 0]))
-    light = _lookup(paint.light_map(grid, one, dark), at).reshape(-1, 4)[: len(hit)]
+def _skin(shot: _Shot, xyz: np.ndarray, near: np.ndarray, hit: np.ndarray, place: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Linear RGB and alpha (4, P) of head, neck and shoulders.
+
+    Args: xyz (V, 3) pixels and nearness; near (h, w) nearness of all pixels; hit (P,) and place (P, 2) of those to paint.
+    """
+    one, at = shot.one, packed(place)
+    dark = paint.shadows(one, xyz, near, np.ptp(xyz[:, 0]) / np.ptp(shot.flat[0, :, 0]))
+    light = _lookup(paint.light_map(shot.posed[0].reshape(surface.ROWS, surface.COLUMNS, 3), one, dark), at)
     cell = np.linalg.norm(xyz[surface.COLUMNS * 30 + 35, :2] - xyz[surface.COLUMNS * 31 + 35, :2])
     k = 8 if cell > 5 else 4 if cell > 2.2 else 2
-    masks = [_lookup(m, at * k).reshape(-1, m.shape[2])[: len(hit)] for m in texture.layers(k)]
-    grain = cv2.remap(texture.noise(), at * 11 + offset.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    grain = grain.reshape(-1, 4)[: len(hit)]
-    rows = np.stack([hit % size[1], hit // size[1]], -1)
-    seen = paint.Seen(rows, place, masks, grain, light)
-    canvas.reshape(-1, 4)[hit, :3] = paint.skin(one, seen, paint.eyes(one, rest, to_pixels), rest)
-    canvas.reshape(-1, 4)[hit, 3] = 1.0
-    return near
+    texel = at * k
+    masks = [mask.ravel()[: len(hit)] for layers in texture.layers(k) for mask in cv2.split(_lookup(layers, texel))]
+    grain = texture.grain(at, (texture.GRAIN, texture.GRAIN), offset)[:3, : len(hit)]
+    seen = texture.Seen(hit, len(near), place, masks, grain, cv2.transpose(light.reshape(-1, 4)[: len(hit)]))
+    iris = paint.eyes(one, shot.rest, lambda flat: _to_pixels(flat, shot.box, len(near)))
+    return np.concatenate([paint.skin(one, seen, iris, shot.rest), np.ones((1, len(hit)))]).astype(np.float32)
 
 
-def _draw_hair(
-    canvas: np.ndarray, one: HeadParameters, locks: tuple, box: np.ndarray, offset: np.ndarray,
-    near: np.ndarray | None, back: bool = False,
-) -> np.ndarray:  # fmt: skip
-    """Paint the outside of the hair over the head, or with `back` its inside, before the head is drawn.
+def _hair(
+    shot: _Shot, locks: tuple, size: int, offset: np.ndarray, near: np.ndarray, back: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The outside of the hair over the head, or with `back` its inside where there is no head.
 
-    Returns how opaque it is, (h * w,).
+    Returns the P pixels on which it is seen, their linear RGB and 1 (4, P), and how opaque it is (P,).
     """
-    size = len(canvas)
-    over = np.zeros(size * size, np.float32)
     grid, flat = locks
-    style = hair.of(one)
-    xyz = _to_pixels(flat, box, size)
+    style = hair.of(shot.one)
+    xyz = _to_pixels(flat, shot.box, size)
     hit, place, nearness = raster.rasterise(xyz, (hair.ROWS, surface.COLUMNS), size, back=back, stride=2)
-    if near is not None and len(hit):
-        keep = nearness > near[hit] - 5
-        keep &= _lookup(style.cover, packed(place)).ravel()[: len(hit)] > -2 * style.fray
-        hit, place = hit[keep], place[keep]
+    keep = np.flatnonzero(near[hit] < -1e8 if back else nearness > near[hit] - 5)
+    hit, place = hit[keep], np.take(place, keep, axis=0)
+    if len(hit) and not back:
+        keep = np.flatnonzero(_lookup(style.cover, packed(place)).ravel()[: len(hit)] > -2 * style.fray)
+        hit, place = hit[keep], np.take(place, keep, axis=0)
     if len(hit) == 0:
-        return over
-    colour, alpha = paint.locks(one, grid, style, packed(place), len(hit), offset, back)
-    pixels = canvas.reshape(-1, 4)
-    under = pixels[hit]
-    pixels[hit, :3] = under[:, :3] * (1 - alpha) + colour * alpha
-    pixels[hit, 3] = under[:, 3] * (1 - alpha[:, 0]) + alpha[:, 0]
-    over[hit] = alpha[:, 0]
-    return over
+        return hit, np.empty((4, 0), np.float32), np.empty(0, np.float32)
+    return hit, *paint.locks(shot.one, grid, style, packed(place), len(hit), offset, back)

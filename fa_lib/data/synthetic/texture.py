@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -154,9 +155,21 @@ def layers(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tuple(np.ascontiguousarray(stack[..., i : i + 4]) for i in (0, 4, 8))
 
 
+GRAIN = 11  # most texels of noise per cell of the grid
+
+
 @lru_cache(maxsize=1)
 def noise() -> np.ndarray:
-    """A tile of random patterns (512, 512, 4) uint8 around 128: soft blotches, pores, strands along rows, curls."""
+    """Random patterns (h, w, 4) uint8 around 128: soft blotches, pores, strands along rows, curls.
+
+    A tile of 512 texels repeats so often that the whole grid fits in from any place in the first tile: looking up beyond
+    the border of a single tile would take six times as long.
+    """
+    h, w = 512 + GRAIN * surface.ROWS, 512 + GRAIN * surface.COLUMNS
+    return np.ascontiguousarray(np.tile(_noise_tile(), (3, 3, 1))[:h, :w])
+
+
+def _noise_tile() -> np.ndarray:
     rng = np.random.default_rng(17)
 
     def field(spread_x: float, spread_y: float) -> np.ndarray:
@@ -169,3 +182,31 @@ def noise() -> np.ndarray:
     curl = 0.8 * field(3, 3) + 0.6 * field(8, 8)
     stack = np.stack([blotch, 0.8 * field(0.9, 0.9) + 0.5 * field(2, 2), strand, curl], -1)
     return np.clip(128 + 42 * stack, 0, 255).astype(np.uint8)
+
+
+def grain(at: np.ndarray, texels: tuple[int, int], offset: np.ndarray) -> np.ndarray:
+    """The four patterns of the noise (4, P), -1..1, at packed places; texels: across and down in a cell of the grid."""
+    across, down = at[..., 0] * texels[0] + offset[0], at[..., 1] * texels[1] + offset[1]
+    looked_up = cv2.remap(noise(), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.stack(cv2.split(looked_up)).reshape(4, -1).astype(np.float32) / 128 - 1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The P pixels of a square picture on which the head is seen."""
+
+    hit: np.ndarray  # (P,) their flat numbers
+    size: int  # of the picture
+    place: np.ndarray  # (P, 2)
+    masks: list[np.ndarray]  # (P,) uint8 for each of LAYERS
+    grain: np.ndarray  # (3, P) blotches, pores, strands, -1..1
+    light: np.ndarray  # (4, P)
+
+    def xy(self, where: np.ndarray) -> np.ndarray:
+        """Pixels (n, 2) of some of them."""
+        y, x = np.divmod(self.hit[where], self.size)
+        return np.stack([x, y], -1)
+
+    def layer(self, name: str, where: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """One painted layer as (P,) float32 in [0, 1]."""
+        return self.masks[LAYERS.index(name)][where].astype(np.float32) * np.float32(1 / 255)

@@ -52,7 +52,13 @@ def _fill(canvas: np.ndarray, points: np.ndarray, colour: float | tuple) -> None
 
 
 def _blend(scene: np.ndarray, over: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    return scene + (colour - scene) * over
+    """The scene with a colour, (3,) or (h, w, 3), over it; `over` (h, w, 1) says how opaque it is."""
+    scene, rows = scene.copy(), np.flatnonzero(over.any((1, 2)))
+    if len(rows):
+        painted = slice(rows[0], rows[-1] + 1)  # from the first row to the last in which anything changes
+        part = cv2.cvtColor(over[painted], cv2.COLOR_GRAY2BGR)
+        scene[painted] += ((colour[painted] if colour.ndim == 3 else colour) - scene[painted]) * part
+    return scene
 
 
 def _alpha(mask: np.ndarray, soft: float = 0.0) -> np.ndarray:
@@ -271,4 +277,4 @@ def put_in_front(scene: np.ndarray, one: HeadParameters, points: np.ndarray, rng
     if thing is not None:
         scene, over = thing(scene, one, p, rng)
         cover = np.maximum(cover, over)
-    return scene.astype(np.float32), cover[..., 0].astype(np.float32)
+    return scene.astype(np.float32, copy=False), cover[..., 0].astype(np.float32, copy=False)

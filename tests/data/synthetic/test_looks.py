@@ -6,7 +6,22 @@ import cv2
 import numpy as np
 import pytest
 
-from fa_lib.data.synthetic import camera, cloth, curves, deform, draw, hair, head, paint, people, raster, scenery, surface, things
+from fa_lib.data.synthetic import (
+    camera,
+    cloth,
+    curves,
+    deform,
+    draw,
+    hair,
+    head,
+    paint,
+    people,
+    raster,
+    scenery,
+    surface,
+    texture,
+    things,
+)  # fmt: skip
 from fa_lib.data.synthetic.render import render
 from fa_lib.errors import InputError
 
@@ -250,7 +265,8 @@ def test_clothes_leave_the_face_alone(clean: Callable):
     place = np.stack([rng.uniform(0, surface.COLUMNS - 1, 400), rng.uniform(0, surface.ROWS - 1, 400)], -1).astype(np.float32)
     colour = np.full((3, 400), 0.2, np.float32)
     before = colour.copy()
-    cloth.wear(colour, clean(1), place, 40 * place, 1.0, np.zeros((3, 400), np.float32), np.ones((3, 400), np.float32))
+    grain, light = np.zeros((3, 400), np.float32), np.ones((4, 400), np.float32)
+    cloth.wear(colour, clean(1), texture.Seen(np.arange(400), 20, place, [], grain, light), 1.0)
     face, chest = place[:, 1] < surface.NECK_ROW, place[:, 1] > surface.ROWS - 3
     assert (colour[:, face] == before[:, face]).all() and np.abs(colour[:, chest] - before[:, chest]).max(0).min() > 0
 
@@ -261,3 +277,20 @@ def test_background_is_a_picture_whose_light_can_be_set(kind, looking: Callable)
     a, b = (scenery.background(one, 80, np.random.default_rng(3)) for one in (dim, bright))
     assert a.shape == (80, 80, 3) and a.dtype == np.float32 and b.max() <= 1 and b.std() > 0.005
     assert np.allclose(a, np.exp(-1) * b, atol=1e-6)
+
+
+def test_noise_repeats_a_tile_as_far_as_places_reach():
+    noise = texture.noise()
+    assert (noise[512:] == noise[:-512]).all() and (noise[:, 512:] == noise[:, :-512]).all()
+    assert noise.shape[0] > 512 + texture.GRAIN * (surface.ROWS - 1) and noise.shape[1] > 512 + texture.GRAIN * (
+        surface.COLUMNS - 1
+    )
+
+
+def test_rasterise_leaves_out_only_rows_below_the_picture():
+    column, row = (v.ravel().astype(np.float32) for v in np.meshgrid(np.arange(9), np.arange(11)))
+    for down, seen in ((0.0, 16 * 9), (6.4, 10 * 9), (15.4, 9), (16.6, 0)):  # 1.6 pixels a row, so each grid reaches below
+        xyz = np.stack([column, 1.6 * row + np.float32(down), 0 * row], -1)
+        hit, place, near = raster.rasterise(xyz, (11, 9), 16)
+        assert len(hit) == len(place) == len(near) and abs(len(hit) - seen) <= 9
+        assert np.allclose(place[:, 0], hit % 16, atol=0.01) and np.allclose(1.6 * place[:, 1] + down, hit // 16, atol=0.01)
