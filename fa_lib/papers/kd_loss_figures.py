@@ -20,7 +20,7 @@ from fa_lib import data, export, metrics, plots, scores, training
 from fa_lib.data import Faces
 from fa_lib.landmarks import SCHEMES
 from fa_lib.papers import kd_loss
-from fa_lib.plots import BLACK, BLUE, GREEN, ORANGE, RED, SKY, WIDTH, Line
+from fa_lib.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, WIDTH, Line
 from fa_lib.results import Study
 
 SETS = {"cofw": "COFW", None: "300-W", "wflw": "WFLW"}
@@ -160,7 +160,7 @@ PRINTED = {  # milliseconds: Intel i7-6850K; and from 417 frames a second, NVIDI
     "CPU": {"mnv2_kd": 3.95, "efn": 9.44, "asmnet": 2.38},
     "GPU": {"mnv2_kd": 1000 / 417},
 }
-WAYS = {"torch": (BLUE, ""), "ONNX, fp32": (SKY, "////"), "ONNX, int8": (ORANGE, ""), "torch, GPU": (GREEN, "....")}
+WAYS = {"torch": Line(BLUE, "s"), "ONNX, fp32": Line(SKY, "o"), "ONNX, int8": Line(ORANGE, "^"), "torch, GPU": Line(GREEN, "P")}
 REPEATS, WARM_UP = 15, 3
 
 
@@ -215,13 +215,11 @@ def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
     for number, way in enumerate(ways):
         part = frame[frame["way"] == way].set_index("row").loc[rows]
         place = np.arange(len(rows)) + 0.2 * (number - (len(ways) - 1) / 2)
-        colour, hatch = WAYS[way]
-        look = {"color": colour, "hatch": hatch, "edgecolor": BLACK, "linewidth": 0.5}
         around = np.stack([part["ms"] - part["low"], part["high"] - part["ms"]])
-        axes.barh(place, part["ms"], 0.18, xerr=around, label=way, error_kw={"linewidth": 0.8}, **look)
+        axes.errorbar(part["ms"], place, xerr=around, label=way, **WAYS[way](linestyle="", elinewidth=0.9, capsize=2))
         for y, one in zip(place, part.itertuples()):
             axes.annotate(
-                f"{one.ms:.3g} ms, {one.fps:.3g} fps", (one.high, y), (4, 0), textcoords="offset points", va="center", fontsize=7
+                f"{one.ms:.3g} ms, {one.fps:.3g} fps", (one.high, y), (6, 0), textcoords="offset points", va="center", fontsize=7
             )
     for way, marker in (("CPU", "D"), ("GPU", "*")):
         place = [rows.index(row) + 0.48 for row in PRINTED[way]]
@@ -238,15 +236,17 @@ def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
 def _time_axes(axes: Axes, frame: pd.DataFrame, rows: list[str]) -> None:
     """Milliseconds below, frames a second above."""
     every = [*frame["ms"], *PRINTED["CPU"].values()]
-    axes.set(xscale="log", xlim=(0.6 * min(every), 6 * max(every)), ylim=(len(rows) - 0.3, -0.55))
+    axes.set(xscale="log", xlim=(0.6 * min(every), 6 * max(every)), ylim=(len(rows) - 0.33, -0.5))
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_xlabel(f"time a picture of {frame['size'].iloc[0]} px [ms]; machines differ: compare bars with bars")
+    axes.set_xlabel(f"time a picture of {frame['size'].iloc[0]} px [ms]; machines differ: compare within one")
     above = axes.secondary_xaxis("top", functions=(_inverse, _inverse))
     above.set_xlabel("frames a second")
     for axis in (axes.xaxis, above.xaxis):
         axis.set_major_formatter("{x:g}")
     axes.grid(False)
     axes.grid(visible=True, axis="x")
+    for border in range(1, len(rows)):
+        axes.axhline(border - 0.33, color=GREY, linewidth=0.5)
 
 
 def _inverse(value: np.ndarray) -> np.ndarray:
