@@ -219,7 +219,12 @@ def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
         axes.errorbar(part["ms"], place, xerr=around, label=way, **WAYS[way](linestyle="", elinewidth=0.9, capsize=2))
         for y, one in zip(place, part.itertuples()):
             axes.annotate(
-                f"{one.ms:.3g} ms, {one.fps:.3g} fps", (one.high, y), (6, 0), textcoords="offset points", va="center", fontsize=7
+                f"{one.ms:.3g} ms, {one.fps:.{0 if one.fps >= 100 else 1}f} fps",
+                (one.high, y),
+                (6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
             )
     for way, marker in (("CPU", "D"), ("GPU", "*")):
         place = [rows.index(row) + 0.48 for row in PRINTED[way]]
@@ -236,7 +241,7 @@ def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
 def _time_axes(axes: Axes, frame: pd.DataFrame, rows: list[str]) -> None:
     """Milliseconds below, frames a second above."""
     every = [*frame["ms"], *PRINTED["CPU"].values()]
-    axes.set(xscale="log", xlim=(0.6 * min(every), 6 * max(every)), ylim=(len(rows) - 0.33, -0.5))
+    axes.set(xscale="log", xlim=(0.6 * min(every), 10 * max(every)), ylim=(len(rows) - 0.33, -0.5))
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel(f"time a picture of {frame['size'].iloc[0]} px [ms]; machines differ: compare within one")
     above = axes.secondary_xaxis("top", functions=(_inverse, _inverse))
