@@ -206,7 +206,7 @@ def _graph(net: nn.Module, size: int) -> Model:
     for module in locator.modules():  # gradients and work in place say nothing to ONNX, and double the time of the export
         if hasattr(module, "inplace"):
             module.inplace = False
-    example = torch.zeros(2, 3, size, size)  # two, as a batch of one would be taken for a constant
+    example = torch.zeros(2, 3, size, size)  # two, as a batch of one may be taken for a constant
     try:
         locator(example)
     except RuntimeError as error:
