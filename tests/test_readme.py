@@ -28,6 +28,12 @@ def test_recorded_results_are_the_recorded_ones(study: str) -> None:
     assert as_markdown(pd.read_csv(RECORDED / study / "300w" / "tab01.csv")) in README
 
 
+@pytest.mark.parametrize("table", ["tab07", "tab08"])
+def test_recorded_results_of_paper_2_are_the_recorded_ones(table: str) -> None:
+    recorded = pd.read_csv(RECORDED / "kd_loss" / "300w" / f"{table}.csv")
+    assert as_markdown(recorded[recorded["split"] == "test"]) in README
+
+
 def test_mean_shape_is_the_recorded_one() -> None:
     drawn = pd.read_csv(RECORDED / "rendered_to_real" / "300w" / "fig01.csv").set_index("panel")
     assert f"looks at no picture, has {drawn.loc['baseline', 'nme']:.3g}." in README
