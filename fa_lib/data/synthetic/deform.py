@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from fa_lib.data.synthetic import curves, surface
+from fa_lib.data.synthetic.threads import one_thread
 
 Move = tuple[tuple[int, ...], tuple[float, float, float]]  # landmark numbers, (outwards, down, forwards) in mm
 
@@ -78,6 +79,7 @@ def _metric(place: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
+@one_thread
 def _controls() -> tuple[np.ndarray, np.ndarray]:
     """Control places (P, 2) and, for each, how it mixes the 68 landmarks and the extra points 100.. (P, 104)."""
     places, mixes = [], []
@@ -126,6 +128,7 @@ KNOTS = {
 
 
 @lru_cache(maxsize=1)
+@one_thread
 def _interpolant() -> np.ndarray:
     """Matrix (V, P) that carries displacements of the controls to every vertex."""
     at = _metric(_controls()[0])
@@ -211,6 +214,7 @@ def _whole() -> list[np.ndarray]:
 
 
 @lru_cache(maxsize=1)
+@one_thread
 def bases() -> tuple[np.ndarray, np.ndarray]:
     """Identity and expression fields, (I, V * 3) and (E, V * 3) float32, in the order of the two name tuples."""
     rng = np.random.default_rng(68)

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from fa_lib.data.synthetic import curves, deform, surface
+from fa_lib.data.synthetic.threads import one_thread
 from fa_lib.errors import InputError
 
 PIVOT = np.array([0.0, 75.0, -20.0], np.float32)
@@ -72,6 +73,7 @@ def rotations(pose: np.ndarray) -> np.ndarray:
     return (roll @ pitch @ yaw).astype(np.float32)
 
 
+@one_thread
 def rest_surface(parameters: HeadParameters) -> np.ndarray:
     """The heads with their identity and expression, not yet turned: (N, V, 3) mm, V = surface.ROWS *
     surface.COLUMNS."""

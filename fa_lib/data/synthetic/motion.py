@@ -11,6 +11,7 @@ from fa_lib.data.synthetic.annotators import STRANDS, is_contour, smooth, tangen
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.data.synthetic.render import render
 from fa_lib.data.synthetic.sets import face_rng
+from fa_lib.data.synthetic.threads import one_thread
 from fa_lib.errors import InputError
 
 RATE = 25.0  # frames per second
@@ -147,6 +148,7 @@ def follow_by_hand(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (points + step[..., :1] * along + step[..., 1:] * across).astype(np.float32)
 
 
+@one_thread
 def draw_clip(name: str, part: str, number: int, frames: int, size: int, seed: int = 0) -> Clip:
     """Clip `number` of a part of an imitated set, see PARTS; it depends on name, part, frames, seed and number alone.
 

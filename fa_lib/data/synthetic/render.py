@@ -18,6 +18,7 @@ from fa_lib.data.synthetic.camera import photograph
 from fa_lib.data.synthetic.head import HeadParameters
 from fa_lib.data.synthetic.scenery import background
 from fa_lib.data.synthetic.things import put_in_front
+from fa_lib.data.synthetic.threads import one_thread
 from fa_lib.errors import InputError
 
 
@@ -29,6 +30,7 @@ class Rendered(NamedTuple):
     visible: np.ndarray  # (N, K) bool, False where the head itself, or something before it, hides the point
 
 
+@one_thread
 def render(
     parameters: HeadParameters, size: int, *, expand: float = 1.925, view: np.ndarray | None = None,
     frame: np.ndarray | None = None, points: int = 68,

@@ -16,6 +16,7 @@ from fa_lib.data.synthetic import head, people
 from fa_lib.data.synthetic.annotators import ANNOTATORS, annotate
 from fa_lib.data.synthetic.head import HeadParameters, join
 from fa_lib.data.synthetic.render import render
+from fa_lib.data.synthetic.threads import one_thread
 from fa_lib.errors import InputError
 
 
@@ -116,6 +117,7 @@ def _person(name: str, subset: str, rng: np.random.Generator) -> tuple[HeadParam
     return people.sample(1, rng, difficulty={"aflw": "profile", "wild": "wild"}[name]), ""
 
 
+@one_thread
 def make(
     name: str, split: str, count: int, size: int, seed: int = 0, expand: float = 1.925, part: slice = slice(None)
 ) -> RenderedSet:
