@@ -4,7 +4,6 @@ No figure shows a real photograph: where a study is of real faces, its networks 
 """
 
 import functools
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,7 +174,7 @@ def response_times(profile: str, rows: tuple[str, ...] = tuple(PRINTED["CPU"])) 
     try:
         for row in rows:
             net, size = kd_loss.published_network(row, profile)
-            for way, found in _timed(net.eval(), size).items():
+            for way, found in _timed(net.eval(), size, kd_loss.exported(row, profile)).items():
                 values = {"ms": found.median_ms, "low": found.low_ms, "high": found.high_ms, "fps": found.fps}
                 lines.append({"row": row, "way": way, "size": size, **values})
     finally:
@@ -183,22 +182,17 @@ def response_times(profile: str, rows: tuple[str, ...] = tuple(PRINTED["CPU"])) 
     return pd.DataFrame(lines)
 
 
-@torch.inference_mode()
-def _timed(net: nn.Module, size: int) -> dict[str, export.Latency]:
+def _timed(net: nn.Module, size: int, files: dict[export.Precision, Path]) -> dict[str, export.Latency]:
     picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
 
     def timed(call: Callable, shown: torch.Tensor = picture) -> export.Latency:
         return export.latency(lambda: call(shown), REPEATS, WARM_UP)
 
-    found = {"torch": timed(net)}
-    with tempfile.TemporaryDirectory() as folder:
-        exact, small = (Path(folder) / f"{name}.onnx" for name in ("fp32", "int8"))
-        with torch.inference_mode(False):  # the exporter traces with autograd's tensors
-            export.to_onnx(net, exact, size)
-            export.shrink(exact, small, "int8", picture.clone())
-        found |= {"ONNX, fp32": timed(export.session(exact)), "ONNX, int8": timed(export.session(small))}
-    if torch.cuda.is_available():
-        found["torch, GPU"] = timed(net.cuda(), picture.cuda())
+    with torch.inference_mode():
+        found = {"torch": timed(net)}
+        found |= {f"ONNX, {precision}": timed(export.session(files[precision])) for precision in ("fp32", "int8")}
+        if torch.cuda.is_available():
+            found["torch, GPU"] = timed(net.cuda(), picture.cuda())
     return found
 
 
