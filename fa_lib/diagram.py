@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.path
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -48,3 +49,10 @@ def _way(start: Box, end: Box, fork: float, bus: float | None) -> list[tuple[flo
     if x0 == x1:
         return [(x0, y0 - TALL / 2), (x1, y1 + TALL / 2)]
     return [(x0 + w0 / 2, y0), *([(fork, y0), (fork, y1)] if y0 != y1 else []), (x1 - w1 / 2, y1)]
+
+
+def table(boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str, str, str]]) -> pd.DataFrame:
+    """What `draw` draws, as the tidy data of a figure: a line a box, then a line an arrow."""
+    drawn = [{"kind": k, "name": name, "text": t, "x": x, "y": y, "width": w} for name, (t, x, y, w, k) in boxes.items()]
+    links = [{"kind": f"arrow ({k})", "name": f"{a} -> {b}", "text": t, "from": a, "to": b} for a, b, t, k in arrows]
+    return pd.DataFrame(drawn + links)

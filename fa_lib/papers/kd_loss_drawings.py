@@ -226,9 +226,7 @@ def _diagram(boxes: dict, arrows: tuple, note: str, ylim: tuple[float, float]) -
     axes.set(xlim=(0, 10), ylim=ylim)
     diagram.draw(axes, boxes, arrows, fork=1.75, bus=9.65)
     axes.text(5, ylim[0] + 0.2, note, ha="center", va="center", fontsize=8)
-    drawn = [{"kind": k, "name": name, "text": t, "x": x, "y": y, "width": w} for name, (t, x, y, w, k) in boxes.items()]
-    links = [{"kind": f"arrow ({k})", "name": f"{a} -> {b}", "text": t, "from": a, "to": b} for a, b, t, k in arrows]
-    return figure, pd.DataFrame(drawn + links)
+    return figure, diagram.table(boxes, arrows)
 
 
 FIGURES = {1: figure1, 2: figure2, 3: figure3, 4: figure4, 5: figure5, **kd_loss_curves.FIGURES}

@@ -180,9 +180,7 @@ def figure3(study: Study) -> tuple[Figure, pd.DataFrame]:
     diagram.draw(axes, BOXES, ARROWS, fork=2.15, bus=9.65)
     total = "$loss_i = loss_i^{SD} + (i+1)\\,loss_i^{ELT} + (i+1)\\,loss_i^{SCT}$"
     axes.text(5, -0.3, f"{total}     (iteration 1: $f_{{i-1}} = f_0$)", ha="center", va="center", fontsize=8.5)
-    boxes = [{"kind": k, "name": name, "text": t, "x": x, "y": y, "width": w} for name, (t, x, y, w, k) in BOXES.items()]
-    arrows = [{"kind": f"arrow ({k})", "name": f"{a} -> {b}", "text": t, "from": a, "to": b} for a, b, t, k in ARROWS]
-    return figure, pd.DataFrame(boxes + arrows)
+    return figure, diagram.table(BOXES, ARROWS)
 
 
 SHOWN = [*SCHEMES[68].regions["nose"], *SCHEMES[68].regions["left_eye"]]

@@ -17,11 +17,8 @@ from fa_lib.study import Study, at_hand
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory, rendered_cache: Path):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FA_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.setenv("FA_CACHE", str(rendered_cache))
-        yield Study(paper, "smoke", seeds=1)
+def study(stores) -> Study:
+    return Study(paper, "smoke", seeds=1)
 
 
 def config(study: Study, row: str) -> training.Stage:

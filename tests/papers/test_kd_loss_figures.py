@@ -18,15 +18,6 @@ PICTURES = (1, 2, 3, 11, 12, 14)
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory, rendered_cache: Path):
-    """One store of runs for this file: each row is trained once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FA_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.setenv("FA_CACHE", str(rendered_cache))
-        yield
-
-
-@pytest.fixture(scope="module")
 def study(stores) -> Study:
     return Study(kd_loss, "smoke", seeds=1)
 

@@ -12,11 +12,8 @@ from fa_lib.papers import rendered_to_real_figures as figures
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory, rendered_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FA_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.setenv("FA_CACHE", str(rendered_cache))
-        yield results.Study(paper, "smoke", seeds=1)
+def study(stores) -> results.Study:
+    return results.Study(paper, "smoke", seeds=1)
 
 
 def test_rows_learn_from_what_they_say(study: results.Study):

@@ -17,15 +17,6 @@ TWICE = ("lfpw/trainset/image_0623", "lfpw/trainset/image_0633")  # one photogra
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory, rendered_cache: Path):
-    """One store of runs for this file: each row is trained once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FA_RUNS", str(tmp_path_factory.mktemp("runs")))
-        patch.setenv("FA_CACHE", str(rendered_cache))
-        yield
-
-
-@pytest.fixture(scope="module")
 def study(stores) -> Study:
     return Study(self_distillation, "smoke", seeds=1)
 
