@@ -114,9 +114,9 @@ class Study:
         if split in ("video", "still"):
             every = np.ones(len(self.video), bool)
             return "video", self.video, every if split == "video" or self.video.still is None else self.video.still
-        every = np.ones(len(self.test), bool)
         if split == "learned":
             return "learned", self.learned, np.ones(len(self.learned), bool)
+        every = np.ones(len(self.test), bool)
         if split in ("test", "truth", "twice"):
             return "test", self.test, every
         named = {name for table in self.paper.TABLES for name in table.splits} | {claim.split for claim in self.paper.CLAIMS}

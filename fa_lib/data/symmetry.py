@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from fa_lib.errors import InputError
 from fa_lib.landmarks import Scheme
 
 TOLERANCE = 0.05  # share of the face's size; a mean over 100 faces and its mirror image differ by half of it
@@ -65,3 +66,9 @@ def reflect(landmarks: np.ndarray, scheme: Scheme) -> Mirror:
     apart, best = np.diag(distance), distance[order, lands].max()
     wrong = len(faces) >= LEAST and apart.max() > TOLERANCE and best < NEARER * apart.max()
     return Mirror(mean, mirrored, apart, lands, scheme.flip, bool(wrong))
+
+
+def check(landmarks: np.ndarray, scheme: Scheme, source: str) -> None:
+    """InputError, which names `source`, where the faces (N, K, 2) show that the flip is wrong, by which training mirrors."""
+    if (found := reflect(landmarks, scheme)).wrong:
+        raise InputError(f"{source}: {found.complaint()}")

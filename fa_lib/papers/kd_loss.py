@@ -113,8 +113,8 @@ def source(profile: str, root: str | None = None, dataset: str = "300w") -> Sour
     size = SIDE if profile in ("full", "paper") else p.size
     unseen = Source(name, size, *counts, clips=0, frames=0, faces=0, fingerprint="", root=root)
     faces = unseen.train()
-    if unseen.own and (found := symmetry.reflect(faces.landmarks, faces.scheme)).wrong:
-        raise InputError(f"{root}: {found.complaint()}")
+    if unseen.own:
+        symmetry.check(faces.landmarks, faces.scheme, root)
     fingerprint = "-".join(part.fingerprint for part in (faces, unseen.test()))
     return replace(unseen, faces=len(faces), landmarks=faces.landmarks.shape[1], fingerprint=fingerprint)
 

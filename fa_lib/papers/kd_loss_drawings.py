@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from fa_lib import data, diagram, metrics, plots
 from fa_lib.data import Faces
+from fa_lib.geometry import denormalise, normalise
 from fa_lib.landmarks import SCHEMES
 from fa_lib.papers import kd_loss_curves
 from fa_lib.papers.kd_loss_training import KEEP
@@ -34,7 +35,7 @@ def rendered_train(study: Study) -> Faces:
 
 def centred(faces: Faces) -> np.ndarray:
     """The annotations (N, K, 2) in zero-centred normalised coordinates of the crop (section 3.3)."""
-    return (faces.crops()[1] + 0.5) / faces.size - 0.5
+    return normalise(faces.crops()[1], faces.size) - 0.5
 
 
 def apart(one: np.ndarray, other: np.ndarray, hard: np.ndarray) -> np.ndarray:
@@ -49,7 +50,7 @@ def _shown(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _pixels(landmarks: np.ndarray) -> np.ndarray:
-    return (landmarks + 0.5) * SHARP - 0.5
+    return denormalise(landmarks + 0.5, SHARP)
 
 
 def _rows(points: np.ndarray, **what) -> list[dict]:

@@ -105,8 +105,8 @@ def source(profile: str, root: str | None = None) -> DataSource:
     counts = (p.train_faces if small else None, p.test_faces if root is None else None)
     unseen = DataSource(name, p.size, *counts, p.clips, p.frames, faces=0, fingerprint="", root=root)
     train = unseen.train()
-    if unseen.own and (found := symmetry.reflect(train.landmarks, train.scheme)).wrong:
-        raise InputError(f"{root}: {found.complaint()}")
+    if unseen.own:
+        symmetry.check(train.landmarks, train.scheme, root)
     unseen = replace(unseen, landmarks=train.landmarks.shape[1])
     # a run holds predictions of all three, so it is another run when any of them changes
     prints = [faces.fingerprint for faces in (train, unseen.test(), unseen.video())]
