@@ -9,6 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: what fails, fails for everybody. `pytest --hypothesis-profile search` looks for others.
+settings.register_profile("search", deadline=None)
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.load_profile("same")
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32  # the smallest crops there are

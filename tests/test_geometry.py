@@ -12,7 +12,7 @@ from fa_lib.errors import InputError
 from fa_lib.geometry import Affine, apply_to_landmarks, crop_affine, crop_box, denormalise, normalise, warp_images
 
 F64 = torch.float64
-quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=60)
 numbers = st.floats(-300, 300, allow_subnormal=False)
 seeds = st.integers(0, 2**32 - 1)
 

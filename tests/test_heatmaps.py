@@ -16,7 +16,7 @@ from fa_lib.heatmaps import _DECODERS, decode, draw, to_input, to_map
 
 F64 = torch.float64
 METHODS = tuple(_DECODERS)
-quick = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=40)
 seeds = st.integers(0, 2**32 - 1)
 
 

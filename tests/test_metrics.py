@@ -25,7 +25,7 @@ from fa_lib.metrics import (
     nme,
 )
 
-quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=60)
 errors_of_faces = st.lists(st.floats(0, 0.3), min_size=1, max_size=30).map(np.array)
 
 # Paper 1, Tables 1 (300-W) and 2 (300-VW), times 1000 as printed: bias, std, NRMSE.

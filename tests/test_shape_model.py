@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fa_lib.errors import InputError
 from fa_lib.shape_model import ShapeModel
 
-quick = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=40)
 VARIANCES = np.array([50.0, 30.0, 12.0, 5.0, 1.2, 0.8, 0.5, 0.25, 0.15, 0.1])  # sum 100: shares in per cent
 
 

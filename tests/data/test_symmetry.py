@@ -27,13 +27,13 @@ FIVE = Scheme(5, (1, 0, 2, 4, 3), (0, 1), None, {})
 
 
 @given(st.integers(0, 10_000), st.sampled_from([FIVE, SCHEMES[19], SCHEMES[29]]), st.sampled_from([0.0, 30.0]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_right_flip_is_never_called_wrong(seed: int, scheme: Scheme, turned: float):
     assert not symmetry.reflect(heads(scheme, 20, seed, turned), scheme).wrong
 
 
 @given(st.integers(0, 10_000), st.sampled_from([FIVE, SCHEMES[19], SCHEMES[29]]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_two_crossed_pairs_are_caught(seed: int, scheme: Scheme):
     pairs = [(i, j) for i, j in enumerate(scheme.flip) if i < j]
     rng = np.random.default_rng(seed)

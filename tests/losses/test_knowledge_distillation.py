@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fa_lib import models
 from fa_lib.losses import assistive, kd_loss, l1, main_loss, weight
 
-quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=60)
 places = st.floats(-0.5, 0.5, width=32).map(float)
 errors = st.floats(0.01, 0.5)
 sigmas = st.floats(0.05, 1.0)

