@@ -38,8 +38,7 @@ def reproduce(
         study = results.Study(paper, profile, root)
         target = storage.PROJECT / "figures" / results.folder(paper, profile, study.source.dataset)
         if tables_only:
-            for part in study.all():
-                train_all(part, part.shown, jobs)
+            train_all([(part, part.shown) for part in study.all()], jobs)
             write_tables(study, target)
         else:
             _reproduce_paper(study, target, jobs, given)
@@ -60,8 +59,7 @@ def _write_sheets(target: Path) -> None:
 def _reproduce_paper(study: results.Study, target: Path, jobs: int | None, parameters: dict[str, str]) -> None:
     begin = time.monotonic()
     books = _books([study.paper])
-    for part in study.all():
-        train_all(part, part.rows, jobs)
+    train_all([(part, part.rows) for part in study.all()], jobs)
     wanted = _stamp(study, books)
     stamp = target / "stamp.json"
     if stamp.exists() and json.loads(stamp.read_text()) == wanted:
@@ -98,19 +96,21 @@ def check_parameters(book: Path, given: dict[str, str]) -> None:
             raise InputError(f"{book.name} has no parameter {name!r}{hint}; it has: {', '.join(known)}")
 
 
-def train_all(study: results.Study, rows: tuple[str, ...], jobs: int | None) -> None:
-    """Trains the missing runs of a study's rows, `jobs` at a time (default: one a core without a GPU, one with)."""
-    wanted = [study.run(row, seed) for row in rows for seed in study.seeds]
-    missing = [run for run in wanted if not run.folder.exists()]
-    print(f"{study.paper.SLUG}, {study.profile.name}, {study.test.title}: {len(missing)} of {len(wanted)} runs to train")
+def train_all(parts: list[tuple[results.Study, tuple[str, ...]]], jobs: int | None) -> None:
+    """Trains the missing runs of some studies' rows, `jobs` at a time (default: one a core without a GPU, one with)."""
+    missing = []
+    for study, rows in parts:
+        wanted = [study.run(row, seed) for row in rows for seed in study.seeds]
+        found = [run for run in wanted if not run.folder.exists()]
+        print(f"{study.paper.SLUG}, {study.profile.name}, {study.test.title}: {len(found)} of {len(wanted)} runs to train")
+        if found:
+            _build_test_sets(study)
+        missing += found
     if not missing:
         return
-    _build_test_sets(study)
     storage.runs_folder().mkdir(parents=True, exist_ok=True)
     jobs = jobs or (1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 8))
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    chains = [[row for row in chain if row in rows] for chain in study.paper.chains()]
-    tasks = [(chain, seed) for chain in chains if chain for seed in study.seeds]
     # read by glibc and OpenMP when a worker starts: keeping freed pages makes training on a CPU up to 1.3 times as fast
     os.environ |= {
         "OMP_NUM_THREADS": str(threads),
@@ -120,7 +120,8 @@ def train_all(study: results.Study, rows: tuple[str, ...], jobs: int | None) -> 
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         futures = [
             pool.submit(_train_chain, study.paper.SLUG, study.profile.name, study.root, study.dataset, chain, seed)
-            for chain, seed in tasks
+            for study, chain in _chains(parts)
+            for seed in study.seeds
         ]
         try:
             _watch(futures, missing)
@@ -129,6 +130,12 @@ def train_all(study: results.Study, rows: tuple[str, ...], jobs: int | None) -> 
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
+
+
+def _chains(parts: list[tuple[results.Study, tuple[str, ...]]]) -> list[tuple[results.Study, list[str]]]:
+    """The rows to train one after another: first those of every study that the paper names first, which others wait for."""
+    chains = [[(study, [row for row in chain if row in rows]) for chain in study.paper.chains()] for study, rows in parts]
+    return [(study, chain) for abreast in zip(*chains, strict=True) for study, chain in abreast if chain]
 
 
 def _build_test_sets(study: results.Study) -> None:

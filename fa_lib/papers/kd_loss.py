@@ -77,7 +77,7 @@ SETTINGS = {
             "mobilenet_v2": (("width", 0.35),),
             "asmnet": (("width", 0.35), ("dropout", 0.0)),
         },
-        seen=(3600, 3600), batch_size=16, lr=RATES, augment=PLAIN,
+        seen=(2700, 2700), batch_size=16, lr=RATES, augment=PLAIN,
     ),
     "desk": Settings(
         {
