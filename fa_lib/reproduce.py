@@ -188,7 +188,7 @@ def write_tables(study: results.Study, target: Path) -> None:
             continue
         _write_csv(results.measure(study, table), target / f"tab{table.number:02d}.csv")
         print(results.table(study, table.number).to_string())
-        print("\n".join(part.about(split) for split in table.splits if not table.costs), end="\n\n")
+        print("" if table.costs else part.about(*table.splits), end="\n\n")
 
 
 def write_claims_and_figures(study: results.Study, target: Path) -> None:

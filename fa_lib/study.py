@@ -165,18 +165,21 @@ class Study:
         other = self.scores(minus, split) if minus else None
         return estimate(self.scores(row, split), metric, self.groups(split), other)
 
-    def about(self, split: str) -> str:
-        """One line under a table: data set, split, normaliser, box, profile, seeds, device."""
-        _, faces, mask = self._faces(split)
-        if not self.has(split):
-            return f"{faces.title}: no such data ({split})."
+    def about(self, *splits: str) -> str:
+        """One line under a table: data set, splits, normaliser, box, profile, seeds, device."""
+        measured = [split for split in splits if self.has(split)]
+        missing = [f"{self._faces(split)[1].title}: no such data ({split})." for split in splits if split not in measured]
+        if not measured:
+            return " ".join(missing)
+        faces = self._faces(measured[0])[1]
         trained = [t for row in self.shown for t in self.trained(row)]
         devices = sorted({t.provenance["device"] for t in trained})
         learned = " or ".join(f"{faces:,}" for faces in sorted({t.run.config.faces for t in trained}))
-        watermark = " SMOKE RUN: sizes are too small for the numbers to mean anything." if self.profile.name == "smoke" else ""
+        watermark = ["SMOKE RUN: sizes are too small for the numbers to mean anything."] if self.profile.name == "smoke" else []
         parts = (
-            faces.title, f"learned from {learned} faces", f"{split}: {mask.sum()} faces",
+            faces.title, f"learned from {learned} faces",
+            ", ".join(f"{split}: {self._faces(split)[2].sum():,} faces" for split in measured),
             f"errors over the {faces.scheme.ruler}",
             f"landmark box x 1.4; {self.source.size} px; profile {self.profile.name}; {len(self.seeds)} seeds", *devices,
         )  # fmt: skip
-        return "; ".join(parts) + "." + watermark
+        return " ".join(["; ".join(parts) + ".", *missing, *watermark])
