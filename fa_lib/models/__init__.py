@@ -2,6 +2,7 @@
 
 Two kinds: **coordinate nets** map pictures (B, 3, H, H), values in [0, 1], to landmarks (B, K, 2) in input pixels;
 **heatmap nets** map them to a list of heatmaps (B, K, h, h), one entry a stage, the last the best. `landmarks_of` reads both.
+One is neither: `convlstm` maps heatmaps of successive frames to heatmaps; `stable.Stable` makes it and a heatmap net one.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ Output = Tensor | list[Tensor]
 
 def _builders() -> dict[str, Callable[..., nn.Module]]:
     # imported here because timm alone takes seconds to import, and most commands build no network
-    from fa_lib.models import asmnet, efficientnet, fan, hrnet, mobilenet, resnet
+    from fa_lib.models import asmnet, convlstm, efficientnet, fan, hrnet, mobilenet, resnet
 
     return {
         "resnet18": resnet.ResNet18,
@@ -28,14 +29,15 @@ def _builders() -> dict[str, Callable[..., nn.Module]]:
         "mobilenet_v2": mobilenet.MobileNetV2,
         "efficientnet_b3": efficientnet.EfficientNetB3,
         "asmnet": asmnet.ASMNet,
+        "convlstm": convlstm.ConvLSTM,
     }
 
 
 def create(name: str, landmarks: int = 68, **options: Any) -> nn.Module:
     """A network with random weights, drawn from torch's global generator. Names: resnet18, fan2, fan4, hrnet_w18,
-    mobilenet_v2, efficientnet_b3, asmnet.
+    mobilenet_v2, efficientnet_b3, asmnet, convlstm.
 
-    `options` go to the architecture (each has a `width` that makes it narrow for small machines).
+    `options` go to the architecture (each but convlstm has a `width` that makes it narrow for small machines).
 
     >>> count_parameters(create("fan2", landmarks=68))
     12106504

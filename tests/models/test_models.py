@@ -202,7 +202,7 @@ def test_learns_two_faces_by_heart(name: str):
 
 @pytest.mark.parametrize("name", ["resnet", "FAN2", "", "hrnet", "efficientnet"])
 def test_unknown_network_is_refused(name: str):
-    with pytest.raises(InputError, match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet$"):
+    with pytest.raises(InputError, match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet, convlstm$"):
         models.create(name)
 
 
