@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
-    1: "errors storage landmarks geometry heatmaps shape_model metrics scores",
+    1: "errors storage landmarks geometry heatmaps shape_model metrics scores filters",
     2: "models losses acquisition",
     3: "data",
     4: "training",
