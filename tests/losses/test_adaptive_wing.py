@@ -92,8 +92,9 @@ def test_adaptive_wing_is_its_definition(weight: float | None, options: dict):
 
 
 def test_adaptive_wing_by_hand():
-    assert value_and_slope(1.0, 0.2, alpha=2.5, omega=10.0)[0] == pytest.approx(10 * math.log(1 + 0.2**1.5))  # |d|^(alpha - 1) at a peak
-    assert value_and_slope(0.0, 0.2, alpha=2.0, omega=10.0)[0] == pytest.approx(10 * math.log(1.04))  # |d|^2 on background
+    # ln(1 + d^(alpha - y)): d^1.5 at a peak, d^2 on background
+    assert value_and_slope(1.0, 0.2, alpha=2.5, omega=10.0)[0] == pytest.approx(10 * math.log(1 + 0.2**1.5))
+    assert value_and_slope(0.0, 0.2, alpha=2.0, omega=10.0)[0] == pytest.approx(10 * math.log(1.04))
     value, found = value_and_slope(0.0, -2.0, alpha=2.0, omega=10.0)  # A = 10 / 1.25 * 2 * 0.5 = 8, C = 4 - 10 ln 1.25
     assert (value, found) == pytest.approx((16 - 4 + 10 * math.log(1.25), -8))
 
