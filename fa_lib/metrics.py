@@ -4,9 +4,12 @@ Arrays: `pred`, `target` (M, K, 2) in pixels of one frame, M faces or frames; `l
 """
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from fa_lib.errors import InputError
 from fa_lib.landmarks import Normaliser, Scheme, scheme_of
+
+STILL = 1e-3  # pixels; a face whose landmarks move less does not move
 
 
 def lengths(target: np.ndarray, normaliser: Normaliser | None = None, scheme: Scheme | None = None) -> np.ndarray:
@@ -125,12 +128,14 @@ def mcv(tracks: list[np.ndarray]) -> float:
     """Mean coefficient of variation (paper 3, equations 9 and 10) of landmark tracks [(T, K, 2)], as a fraction.
 
     Sample standard deviation over mean of each raw coordinate along time, averaged over coordinates, landmarks and then clips.
-    It depends on the origin: give landmarks of the crop, not of the photo. True motion counts as jitter; see `jitter_residual`.
+    It depends on the origin: give landmarks of the crop, not of the photo. True motion counts as jitter; see `spread_residual`.
+    A coordinate that stays the same has no variation, be it 0.
 
     >>> mcv([np.ones((5, 68, 2))])
     0.0
     """
-    return float(np.mean([(track.std(0, ddof=1) / track.mean(0)).mean() for track in _clips(tracks)]))
+    moments = [(track.std(0, ddof=1), track.mean(0)) for track in _clips(tracks)]
+    return float(np.mean([np.divide(std, mean, out=np.zeros_like(mean), where=std > 0).mean() for std, mean in moments]))
 
 
 def mav(tracks: list[np.ndarray]) -> float:
@@ -150,10 +155,58 @@ def jitter_residual(pred: list[np.ndarray], target: list[np.ndarray], lengths: l
     Root of the mean over clips of `mav` of (pred - target) / length, both axes summed; true motion cancels.
     For white noise of standard deviation s on each axis it is s * sqrt(2).
     """
+    return float(np.sqrt(2 * mav(_residuals(pred, target, lengths))))
+
+
+def spread_residual(pred: list[np.ndarray], target: list[np.ndarray], lengths: list[np.ndarray]) -> float:
+    """Spread that is not motion: paper 3's equation 9 read on normalised errors, a fraction of the normalising length.
+
+    Sample standard deviation over time of each coordinate of (pred - target) / length, averaged over coordinates, landmarks and
+    then clips; `pred` and `target` [(T, K, 2)] in pixels, `lengths` [(T,)] in the same. True motion and constant errors cancel.
+
+    Differs from the paper: `mcv` is its measure; this one divides by the length, not by the mean, and needs no origin.
+
+    >>> walk = 9.0 * np.arange(3)[:, None, None] * np.ones((1, 1, 2))
+    >>> spread_residual([walk + [[[0, 0]], [[2, 0]], [[4, 0]]]], [walk], [np.full(3, 100.0)])  # x: 2 pixels, y: none
+    0.01
+    """
+    return float(np.mean([clip.std(0, ddof=1).mean() for clip in _clips(_residuals(pred, target, lengths))]))
+
+
+def lag(pred: np.ndarray, target: np.ndarray, reach: int = 8) -> float:
+    """By how many frames the tracks (T, K, 2) of a clip follow the true ones late: a fraction of a frame counts, early is < 0.
+
+    The shift d between -`reach` and `reach`, or a third of a short clip, that makes the sum of squares of pred(t) - target(t - d)
+    least. Every shift is judged on the same frames of `pred`, and each coordinate less its mean, so that a landmark found beside
+    its place is not late. The sum is smooth in d: a cubic spline through its values at whole d says where between them it is
+    least. (Truth that is interpolated instead loses noise between frames, and would seem nearest half-way.)
+
+    NaN where the truth does not move, or for fewer than four frames. Tracks that do not follow at all get any number.
+
+    >>> fall = lambda t: t[:, None, None] ** 2 * np.array([[0.0, 1.0]])  # (T, 1, 2): x stays, y falls
+    >>> t = np.arange(20.0)
+    >>> round(lag(fall(t - 1.5) + [7, -3], fall(t)), 9)
+    1.5
+    """
+    pred, target = (np.asarray(a, dtype=np.float64) for a in (pred, target))
+    if pred.shape != target.shape or pred.ndim != 3 or pred.shape[-1] != 2:
+        raise InputError(f"tracks of shapes {pred.shape} and {target.shape}: both must be (T, K, 2), of the same clip")
+    reach = min(reach, (len(pred) - 1) // 3)
+    if reach < 1 or np.ptp(target, axis=0).max() < STILL:
+        return float("nan")
+    shifts = np.arange(-reach, reach + 1)
+    inner = np.arange(reach, len(pred) - reach)
+    apart = [(gap := pred[inner] - target[inner - d]) - gap.mean(0) for d in shifts]
+    total = CubicSpline(shifts, [(gap**2).sum() for gap in apart])
+    turns = total.derivative().roots(extrapolate=False)
+    candidates = np.concatenate([shifts, turns[np.isfinite(turns)]])
+    return float(candidates[total(candidates).argmin()])
+
+
+def _residuals(pred: list[np.ndarray], target: list[np.ndarray], lengths: list[np.ndarray]) -> list[np.ndarray]:
     if not len(pred) == len(target) == len(lengths):
         raise InputError(f"{len(pred)} predicted clips, {len(target)} true ones, {len(lengths)} lengths: one of each")
-    residuals = [displacements(p, t, d) for p, t, d in zip(pred, target, lengths)]
-    return float(np.sqrt(2 * mav(residuals)))
+    return [displacements(p, t, d) for p, t, d in zip(pred, target, lengths)]
 
 
 def _clips(tracks: list[np.ndarray]) -> list[np.ndarray]:

@@ -15,8 +15,11 @@ from scipy import stats
 from fa_lib import metrics
 from fa_lib.landmarks import Scheme
 
+OF_CLIP = ("clips", "variation", "allan", "spread", "lag", "moving")  # of a whole clip, on its first frame; 0 on the others
 FIELDS = ("kept", "dx", "dy", "r2", "points", "nme", "faces", "failed", "short", "scale", "step2", "steps", "apart", "pupil")
+FIELDS += ("all_r2", *OF_CLIP)
 REJECT, FAIL = 0.05, 0.10  # paper 1's alpha; failure rate and AUC threshold
+CROP = 256  # side of the crops in whose pixels paper 3 counts
 
 
 def features(
@@ -27,31 +30,50 @@ def features(
     *,
     lengths: np.ndarray | None = None,
     scheme: Scheme | None = None,
+    size: int = CROP,
 ) -> np.ndarray:
     """Per face (M, len(FIELDS)): what the metrics below need, from landmarks (M, K, 2).
 
-    `clips` (M,) names the clip of each frame, for steps from frame to frame; `again` (M, K, 2) are landmarks found on a second
-    picture of each face; `lengths` (M,), in the same pixels, are what errors are divided by (`Faces.lengths`), by default the
-    distance that the scheme of K points names; `scheme` says where the pupils are, for errors over their distance.
+    `clips` (M,) names the clip of each frame, for steps from frame to frame and for OF_CLIP; `again` (M, K, 2) are landmarks
+    found on a second picture of each face; `lengths` (M,), in the same pixels, are what errors are divided by
+    (`Faces.lengths`), by default the distance that the scheme of K points names; `scheme` says where the pupils are, for errors
+    over their distance; `size` is the side of the crops whose pixels these are.
     """
     lengths = metrics.lengths(target) if lengths is None else lengths
     d = metrics.displacements(pred, target, lengths)  # (M, K, 2)
     distance = np.linalg.norm(d, axis=-1)
     good = distance <= REJECT
     error = distance.mean(-1)
-    size = [np.abs(a - a.mean(1, keepdims=True)).sum((1, 2)) for a in (np.asarray(pred, np.float64), target)]
+    extent = [np.abs(a - a.mean(1, keepdims=True)).sum((1, 2)) for a in (np.asarray(pred, np.float64), target)]
     ones = np.ones(len(error))
     kept = np.where(good[..., None], d, 0)
     columns = [good.sum(-1), kept[..., 0].sum(-1), kept[..., 1].sum(-1), (distance**2 * good).sum(-1)]
-    columns += [d.shape[1] * ones, error, ones, error > FAIL, np.minimum(error, FAIL), size[0] / size[1]]
+    columns += [d.shape[1] * ones, error, ones, error > FAIL, np.minimum(error, FAIL), extent[0] / extent[1]]
     inside = np.zeros(len(d), bool)  # frames that follow another of their clip
     if clips is not None:
         inside[1:] = clips[1:] == clips[:-1]
     step2 = (np.diff(d, axis=0, prepend=d[:1]) ** 2).sum(-1).mean(-1) / 2  # both axes of the Allan variance
     apart = 0 * ones if again is None else metrics.nme(again, pred, lengths)
     pupils = np.nan * ones if scheme is None or scheme.pupils is None else metrics.lengths(target, "inter_pupil", scheme)
-    columns += [np.where(inside, step2, 0), inside, apart, error * lengths / pupils]
-    return np.stack(columns, -1).astype(np.float64)
+    columns += [np.where(inside, step2, 0), inside, apart, error * lengths / pupils, (distance**2).sum(-1)]
+    whole = _of_clips(pred, target, lengths, ~inside, size) if clips is not None else np.zeros((len(d), len(OF_CLIP)))
+    return np.concatenate([np.stack(columns, -1), whole], -1).astype(np.float64)
+
+
+def _of_clips(pred: np.ndarray, target: np.ndarray, lengths: np.ndarray, starts: np.ndarray, size: int) -> np.ndarray:
+    """The fields OF_CLIP (M, 6) of frames (M,), where `starts` marks the first of each clip: paper 3, equations 9-11, and lag.
+
+    A clip of a single frame does not count, and one whose face does not move has no lag.
+    """
+    found = np.zeros((len(pred), len(OF_CLIP)))
+    for frames in np.split(np.arange(len(pred)), np.flatnonzero(starts)):
+        if len(frames) < 2:
+            continue
+        p, t, own = pred[frames], target[frames], lengths[frames]
+        late = metrics.lag(p, t)
+        steady = [metrics.mcv([p]), metrics.mav([p]) * (CROP / size) ** 2, metrics.spread_residual([p], [t], [own])]
+        found[frames[0]] = [1, *steady, np.nan_to_num(late), np.isfinite(late)]
+    return found
 
 
 def _ratio(top: str, bottom: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -78,9 +100,20 @@ METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "scale": _ratio("scale", "faces"),
     "jitter": lambda s: np.sqrt(_ratio("step2", "steps")(s)),
     "inconsistency": _ratio("apart", "faces"),
+    "nrmse_all": lambda s: np.sqrt(_ratio("all_r2", "points")(s)),  # paper 3's NRMSE: nothing is rejected
+    "mcv": _ratio("variation", "clips"),
+    "mav": _ratio("allan", "clips"),
+    "spread": _ratio("spread", "clips"),
+    "lag": _ratio("lag", "moving"),
 }
 
-UNITS = {"kept": 100, "nme": 100, "nme_pupil": 100, "fr": 100, "auc": 1}  # what tables multiply by: these are in %, but AUC
+# paper 3's Tables 3 and 4 rank by products
+METRICS["nrmse*mcv"] = lambda s: METRICS["nrmse_all"](s) * METRICS["mcv"](s)
+METRICS["nrmse*mav"] = lambda s: METRICS["nrmse_all"](s) * METRICS["mav"](s)
+
+# What tables multiply by: all of these are in %, but AUC, MAV (pixels^2 of crops of CROP) and lag (frames).
+UNITS = {"kept": 100, "nme": 100, "nme_pupil": 100, "fr": 100, "auc": 1}
+UNITS |= {"nrmse_all": 100, "mcv": 100, "mav": 1, "spread": 100, "lag": 1, "jitter": 1000, "nrmse*mcv": 10_000, "nrmse*mav": 100}
 
 
 @dataclass(frozen=True)
@@ -95,9 +128,14 @@ class Estimate:
 
 
 def estimate(
-    scores: np.ndarray, metric: str, groups: Sequence, minus: np.ndarray | None = None, resamples: int = 999
+    scores: np.ndarray,
+    metric: str,
+    groups: Sequence,
+    minus: np.ndarray | None = None,
+    resamples: int = 999,
+    share: float = 1.0,
 ) -> Estimate:
-    """`metric` of scores (S seeds, M faces, fields), mean over seeds; or its difference to the scores `minus`, paired.
+    """`metric` of scores (S seeds, M faces, fields), mean over seeds; or its difference to `share` of that of `minus`, paired.
 
     Faces of one group (M,) are drawn together. With a single seed the interval speaks of faces alone.
     """
@@ -119,11 +157,11 @@ def estimate(
         for sums in sides:
             drawn = of(sums[:, group].sum(-2))  # (S, R)
             per_side.append(np.take_along_axis(np.moveaxis(drawn, 0, -1), seed, -1).mean(-1))
-        return per_side[0] - per_side[1] if len(per_side) > 1 else per_side[0]
+        return per_side[0] - share * per_side[1] if len(per_side) > 1 else per_side[0]
 
     with np.errstate(invalid="ignore", divide="ignore"):  # a network may keep no landmark at all
         totals = [of(sums.sum(1)) for sums in sides]
-    per_seed = totals[0] - totals[1] if len(totals) > 1 else totals[0]
+    per_seed = totals[0] - share * totals[1] if len(totals) > 1 else totals[0]
     sample = (np.arange(count), np.arange(seeds) if seeds > 1 else np.zeros(2, int))
     if count < 2 or not np.isfinite(per_seed).all():
         return Estimate(float(per_seed.mean()), np.nan, np.nan, tuple(map(float, per_seed)))

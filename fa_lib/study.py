@@ -12,6 +12,8 @@ from fa_lib.data.twice import Twice
 from fa_lib.errors import InputError, suggest
 from fa_lib.scores import Estimate, estimate, features
 
+SCENARIOS = ("scenario 1", "scenario 2", "scenario 3")  # of 300-VW's test clips
+
 
 def at_hand(root: str | None, dataset: str) -> str | None:
     """Where the real faces of a data set lie; None where they are not at hand, and rendered ones take their place.
@@ -62,8 +64,8 @@ class Study:
 
     def all(self) -> list["Study"]:
         """This study on each of the data sets that the paper's tables and claims name."""
-        named = dict.fromkeys((None, *(item.dataset for item in (*self.paper.TABLES, *self.paper.CLAIMS))))
-        return [self.on(dataset) for dataset in named]
+        named = [dataset for table in self.paper.TABLES for dataset in table.datasets]
+        return [self.on(dataset) for dataset in dict.fromkeys((None, *named, *(claim.dataset for claim in self.paper.CLAIMS)))]
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -76,7 +78,7 @@ class Study:
     @property
     def shown(self) -> tuple[str, ...]:
         """The rows of this data set's tables."""
-        tables = [t for t in self.paper.TABLES if t.dataset == self.dataset and t.costs is None]
+        tables = [t for t in self.paper.TABLES if self.dataset in t.datasets and t.costs is None]
         named = {row for t in tables for row in t.rows.values()}
         return tuple(row for row in self.paper.ROWS if row in named)
 
@@ -111,6 +113,8 @@ class Study:
 
     def _faces(self, split: str) -> tuple[str, Faces, np.ndarray]:
         """The predictions' name, the faces, and the mask of a split."""
+        if split in SCENARIOS:
+            return "video", self.video, self.video.subset == split
         if split in ("video", "still"):
             every = np.ones(len(self.video), bool)
             return "video", self.video, every if split == "video" or self.video.still is None else self.video.still
@@ -134,9 +138,9 @@ class Study:
         return self.twice.group if split == "twice" else faces.group[mask]
 
     def scores(self, row: str, split: str) -> np.ndarray:
-        """(S, M, fields) of a row on `test` or a part of it such as `common`; `video`, `still` (frames without motion); `truth`
-        (exact landmarks, rendered only); `learned` (training faces, against what the row was to learn); `twice` (faces annotated
-        twice, where the row may be "labels": the annotators themselves).
+        """(S, M, fields) of a row on `test` or a part of it such as `common`; `video` (all clips), one of SCENARIOS, `still`
+        (frames without motion); `truth` (exact landmarks, rendered only); `learned` (training faces, against what the row was
+        to learn); `twice` (faces annotated twice, where the row may be "labels": the annotators themselves).
         """
         if (row, split) not in self._scores:
             self._scores[row, split] = np.stack(self._twice(row) if split == "twice" else self._once(row, split))
@@ -150,7 +154,8 @@ class Study:
         lengths = faces.lengths(target)[mask]
         found = [t.predictions for t in self.trained(row)]
         targets = [f["learned_target"] if name == "learned" else target[mask] for f in found]
-        return [features(f[name][mask], goal, clips, lengths=lengths, scheme=faces.scheme) for f, goal in zip(found, targets)]
+        told = {"lengths": lengths, "scheme": faces.scheme, "size": faces.size}
+        return [features(f[name][mask], goal, clips, **told) for f, goal in zip(found, targets)]
 
     def _twice(self, row: str) -> list[np.ndarray]:
         labels = self.twice.first_labels
@@ -160,10 +165,10 @@ class Study:
         found = [t.predictions for t in self.trained(row)]
         return [features(f["twice_first"], labels, again=f["twice_second"], lengths=lengths) for f in found]
 
-    def estimate(self, row: str, metric: str, split: str = "test", minus: str | None = None) -> Estimate:
-        """A metric of a row, or its paired difference to the row `minus`, with interval."""
+    def estimate(self, row: str, metric: str, split: str = "test", minus: str | None = None, share: float = 1.0) -> Estimate:
+        """A metric of a row, or its paired difference to `share` of that of the row `minus`, with interval."""
         other = self.scores(minus, split) if minus else None
-        return estimate(self.scores(row, split), metric, self.groups(split), other)
+        return estimate(self.scores(row, split), metric, self.groups(split), other, share=share)
 
     def about(self, *splits: str) -> str:
         """One line under a table: data set, splits, normaliser, box, profile, seeds, device."""

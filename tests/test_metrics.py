@@ -19,10 +19,12 @@ from fa_lib.metrics import (
     displacements,
     failure_rate,
     jitter_residual,
+    lag,
     lengths,
     mav,
     mcv,
     nme,
+    spread_residual,
 )
 
 quick = settings(max_examples=60)
@@ -310,6 +312,86 @@ def test_jitter_residual_is_the_root_of_the_mean_over_clips():
     assert jitter_residual(swings, [still, still], [one, one]) == pytest.approx(expected)
 
 
+def test_mcv_of_a_coordinate_that_stays_at_zero_is_zero():
+    """0 / 0 by the letter of equation 9. The other coordinate is 1, 2, 3: 1 / 2."""
+    track = np.zeros((3, 1, 2))
+    track[:, 0, 1] = (1, 2, 3)
+    assert mcv([track]) == pytest.approx(0.25)
+
+
+def test_spread_residual_equals_literal_loops():
+    """Paper 3, equation 9 without its division by the mean, of errors over the face's length in each frame."""
+    random, tracks = np.random.default_rng(3), clips()
+    truths = [track + random.normal(0, 3, track.shape) for track in tracks]
+    scales = [random.uniform(60, 120, len(track)) for track in tracks]
+    by_clip = []
+    for track, truth, scale in zip(tracks, truths, scales):
+        values = []
+        for k in range(track.shape[1]):
+            for axis in range(2):
+                x = [float((track[t, k, axis] - truth[t, k, axis]) / scale[t]) for t in range(len(track))]
+                mean = sum(x) / len(x)
+                values.append(math.sqrt(sum((v - mean) ** 2 for v in x) / (len(x) - 1)))
+        by_clip.append(sum(values) / len(values))
+    assert spread_residual(tracks, truths, scales) == pytest.approx(sum(by_clip) / len(by_clip), rel=1e-12)
+
+
+def test_spread_residual_sees_slow_drift_and_no_motion():
+    """A drift that `jitter_residual` hardly sees; a constant error beside a face that moves is none at all."""
+    motion = np.cumsum(np.random.default_rng(0).normal(0, 5, (200, 3, 2)), axis=0)
+    scale, drift = np.full(200, 80.0), np.linspace(-4, 4, 200)[:, None, None]
+    assert spread_residual([motion + (3.0, -1.0)], [motion], [scale]) == pytest.approx(0, abs=1e-12)
+    expected = np.linspace(-4, 4, 200).std(ddof=1) / 80
+    assert spread_residual([motion + drift], [motion], [scale]) == pytest.approx(expected)
+    assert jitter_residual([motion + drift], [motion], [scale]) < 0.03 * expected
+
+
+def smooth_motion(seed: int, fastest: float = 0.05, points: int = 5):
+    """Landmarks (T, K, 2) at any times (T,): sums of six waves, of at most `fastest` cycles a frame, and some 15 pixels."""
+    random = np.random.default_rng(seed)
+    speed = 2 * np.pi * random.uniform(0.2, 1, (6, points, 2)) * fastest
+    phase, height = random.uniform(0, 2 * np.pi, (6, points, 2)), random.normal(0, 6, (6, points, 2))
+    return lambda times: 128 + (height * np.sin(speed * np.asarray(times)[:, None, None, None] + phase)).sum(1)
+
+
+@quick
+@given(st.integers(0, 10_000), st.floats(-2, 6), st.sampled_from([50, 90, 200]), st.sampled_from([0.02, 0.05, 0.1]))
+def test_lag_of_a_pure_delay_is_the_delay(seed: int, delay: float, frames: int, fastest: float):
+    """Whole or not, for landmarks that are found anywhere beside their places."""
+    move, times = smooth_motion(seed, fastest), np.arange(frames)
+    beside = np.random.default_rng(seed).normal(0, 30, (1, 5, 2))
+    assert lag(move(times - delay) + beside, move(times)) == pytest.approx(delay, abs=0.01)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.5, 1.3, 4.0])
+def test_lag_is_unbiased_under_noise_on_both_sides(delay: float):
+    """The noise of an annotation must not draw the answer to whole or half frames."""
+    random, times, found = np.random.default_rng(0), np.arange(90), []
+    for seed in range(30):
+        move = smooth_motion(seed)
+        pred, target = (move(t) + random.normal(0, 2, (90, 5, 2)) for t in (times - delay, times))
+        found.append(lag(pred, target))
+    assert np.mean(found) == pytest.approx(delay, abs=3 * np.std(found) / math.sqrt(30))
+    assert np.std(found) < 0.15
+
+
+def test_lag_of_a_parabola_is_exact():
+    """Shifted by d, it differs by a straight line: the sum of squares is a parabola in d, which the spline meets."""
+    fall = lambda t: t[:, None, None] ** 2 * np.array([[0.0, 1.0], [0.5, -2.0]])  # noqa: E731
+    times = np.arange(4.0)  # the shortest clip there is; its reach is one frame
+    assert lag(fall(times - 0.75), fall(times)) == pytest.approx(0.75, abs=1e-12)
+    assert lag(fall(times - 3), fall(times)) == 1
+    times = np.arange(30.0)
+    assert lag(fall(times - 20), fall(times)) == 8 and lag(fall(times + 20), fall(times), reach=3) == -3
+
+
+def test_lag_of_a_face_that_does_not_move_is_nan():
+    pred = clips()[1]
+    assert math.isnan(lag(pred, np.full((9, 3, 2), 71.3)))
+    assert math.isnan(lag(pred, 71.3 + 1e-4 * pred / pred.max()))  # what float32 leaves of a place in two crops
+    assert math.isnan(lag(pred[:3], pred[:3] + 1)) and math.isfinite(lag(pred[:4], pred[:4] + 1))
+
+
 # -- wrong input --
 
 FACE, LENGTH = np.zeros((3, 68, 2)), np.ones(3)
@@ -338,6 +420,10 @@ FACE, LENGTH = np.zeros((3, 68, 2)), np.ones(3)
         (lambda: mav([np.zeros((1, 68, 2))]), "at least two frames"),
         (lambda: mcv([np.zeros((9, 68))]), r"\(T, K, 2\)"),
         (lambda: jitter_residual([FACE], [FACE, FACE], [LENGTH]), "1 predicted clips, 2 true ones, 1 lengths"),
+        (lambda: spread_residual([FACE], [FACE], []), "1 predicted clips, 1 true ones, 0 lengths"),
+        (lambda: spread_residual([], [], []), "at least two frames"),
+        (lambda: lag(FACE, FACE[:2]), r"tracks of shapes \(3, 68, 2\) and \(2, 68, 2\): both must be \(T, K, 2\)"),
+        (lambda: lag(FACE[..., 0], FACE[..., 0]), r"both must be \(T, K, 2\)"),
     ],
 )
 def test_wrong_input_is_named(call, words: str):

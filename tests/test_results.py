@@ -18,7 +18,7 @@ from fa_lib.errors import InputError
 from fa_lib.geometry import Affine
 from fa_lib.papers import self_distillation
 from fa_lib.results import Claim, Table, verdict
-from fa_lib.scores import FIELDS, METRICS, Estimate, estimate, features
+from fa_lib.scores import FIELDS, METRICS, OF_CLIP, Estimate, estimate, features
 
 
 def random_faces(count: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -64,6 +64,60 @@ def test_steps_from_clip_to_clip_do_not_count():
     moved = target + np.repeat([0.0, 9.0], 3)[:, None, None]  # each clip has its own constant error
     assert score(features(moved, target, np.repeat(["a", "b"], 3)), "jitter") == pytest.approx(0, abs=1e-12)
     assert score(features(moved, target, np.repeat(["a"], 6)), "jitter") > 0.01
+
+
+def test_nrmse_all_rejects_nothing():
+    pred, target = random_faces(40, 1.2)
+    expected = metrics.bias_std_nrmse(pred, target, metrics.lengths(target), reject=None)["nrmse"]
+    assert score(features(pred, target), "nrmse_all") == pytest.approx(expected, rel=1e-12)
+    assert expected > 1.5 * score(features(pred, target), "nrmse")
+
+
+def some_clips() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions, truth and names of the clips of 60 frames: c rests, d has a single frame."""
+    names = np.repeat(["a", "b", "c", "d"], [30, 20, 9, 1])
+    target = np.repeat(random_faces(1, 1.0)[1], 60, axis=0)
+    target[:50] += 8 * np.sin(np.arange(50) / 4)[:, None, None]
+    pred = target + np.random.default_rng(1).normal(0, 0.5, target.shape)
+    pred[2:30] = pred[:28].copy()  # a is two frames late
+    return pred, target, names
+
+
+def test_scores_of_clips_are_those_of_the_metrics():
+    """Means over clips, however long; a single frame is no clip, and one where nothing moves has no lag."""
+    pred, target, names = some_clips()
+    parts = [[array[names == name] for name in "abc"] for array in (pred, target, metrics.lengths(target))]
+    found = features(pred, target, names)
+    expected = {
+        "mcv": metrics.mcv(parts[0]),
+        "mav": metrics.mav(parts[0]),
+        "spread": metrics.spread_residual(*parts),
+        "lag": (metrics.lag(parts[0][0], parts[1][0]) + metrics.lag(parts[0][1], parts[1][1])) / 2,
+    }
+    assert expected["lag"] == pytest.approx(1, abs=0.1) and np.isnan(metrics.lag(parts[0][2], parts[1][2]))
+    assert {name: score(found, name) for name in expected} == pytest.approx(expected, rel=1e-9)
+    columns = [FIELDS.index(name) for name in OF_CLIP]
+    assert np.flatnonzero(found[:, columns].any(1)).tolist() == [0, 30, 50]
+    assert found[[0, 30, 50]][:, columns[-1]].tolist() == [1, 1, 0] and np.isfinite(found[:, columns]).all()
+
+
+def test_mav_is_in_pixels_of_crops_of_256():
+    pred, target, names = some_clips()
+    one, four = (score(features(pred, target, names, size=size), "mav") for size in (256, 64))
+    assert one == score(features(pred, target, names), "mav") and four == pytest.approx(16 * one)
+
+
+def test_scores_of_clips_are_drawn_by_the_clip():
+    """Every sample of clips is a mean of their values, and a clip without lag is never a late one."""
+    pred, target, names = some_clips()
+    scores = features(pred, target, names)[None]
+    by_clip = [score(scores[0, names == name], "mcv") for name in "abc"]
+    found = estimate(scores[:, :59], "mcv", names[:59])
+    assert found.value == pytest.approx(np.mean(by_clip))
+    assert min(by_clip) <= found.low < found.value < found.high <= max(by_clip)
+    with np.errstate(invalid="ignore"):
+        none = score(features(pred, target), "mcv"), score(features(pred[50:59], target[50:59], names[50:59]), "lag")
+    assert np.isnan(none).all()
 
 
 def test_inconsistency_is_the_distance_of_two_looks():
@@ -323,6 +377,21 @@ def test_splits_are_parts_of_the_test_set(study: results.Study):
     assert every.shape == (2, 30, len(FIELDS)) and common.shape[1] == hard.shape[1] == 15
     assert np.allclose(common.sum(1) + hard.sum(1), every.sum(1))
     assert len(study.groups("common")) == 15 and len(study.groups("twice")) == 30
+
+
+def test_scenarios_are_parts_of_the_clips(study: results.Study):
+    """Fifteen clips of two frames, half of them in the first scenario, half in the third; crops of 64 pixels."""
+    clips = study.video
+    study.video = replace(clips, subset=np.repeat(np.array(["scenario 1", "scenario 3"]), [16, 14]))
+    assert [study.has(f"scenario {i}") for i in (1, 2, 3)] == [True, False, True]
+    assert len(study.groups("scenario 3")) == 14 and len(set(study.groups("scenario 3"))) == 7
+    pred = [t.predictions["video"][16:] for t in study.trained("plain")]
+    expected = [16 * metrics.mav(list(p.reshape(7, 2, 68, 2))) for p in pred]
+    assert study.estimate("plain", "mav", "scenario 3").per_seed == pytest.approx(expected, rel=1e-6)
+    every, first, third = (study.scores("plain", split).sum(1) for split in ("video", "scenario 1", "scenario 3"))
+    at = FIELDS.index("clips")
+    assert every[0, at] == 15 and first[0, at] == 8 and np.allclose(first[:, :13] + third[:, :13], every[:, :13])
+    assert np.isnan(study.estimate("plain", "mcv", "scenario 2").value) and "(scenario 2)" in study.about("video", "scenario 2")
 
 
 def test_smoke_results_are_watermarked(study: results.Study):
