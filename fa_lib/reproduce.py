@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -178,17 +179,20 @@ def _watch(futures: list[Future], missing: list[runs.Run]) -> None:
 def write_tables(study: results.Study, target: Path) -> None:
     """Writes tabNN.csv of a study into the folder `target`, and prints the tables.
 
-    Beside real faces, a table of a data set that is not at hand is left out: rendered faces have tables of their own.
+    Beside real faces, test sets of a data set that is not at hand are left out: rendered faces have tables of their own.
     """
     for table in study.paper.TABLES:
-        part = study.on(table.dataset)
         print(f"table {table.number}: {table.title}")
-        if part.source.root is None and study.source.root is not None and not table.costs:
-            print(f"left out: of {table.dataset} there are no real faces in {study.root}\n")
-            continue
-        _write_csv(results.measure(study, table), target / f"tab{table.number:02d}.csv")
-        print(results.table(study, table.number).to_string())
-        print("" if table.costs else part.about(*table.splits), end="\n\n")
+        if not table.costs:
+            missing = [d for d in table.datasets if study.source.root is not None and study.on(d).source.root is None]
+            for dataset in missing:
+                print(f"left out: of {dataset} there are no real faces in {study.source.root}")
+            table = replace(table, split=tuple(s for s in table.splits if table.locate(s)[0] not in missing))
+        if table.splits:
+            _write_csv(results.measure(study, table), target / f"tab{table.number:02d}.csv")
+            print(results.table(study, table).to_string())
+            print(results.about(study, table))
+        print()
 
 
 def write_claims_and_figures(study: results.Study, target: Path) -> None:

@@ -18,8 +18,9 @@ from fa_lib.study import Study
 class Table:
     """A table of a paper: label -> row of ours (None: not trained here), the metrics of its columns, the test set or sets.
 
-    `dataset`: which of the paper's data sets, None for its first. `costs`: for a table of what networks cost, a function of
-    a study and a row that measures its columns; such a table needs no run.
+    `dataset`: which of the paper's data sets, None for its first; a test set of another one is written "cofw/test".
+    `costs`: for a table of what networks cost, a function of a study and a row that measures its columns; such a table needs
+    no run.
     """
 
     number: int
@@ -37,6 +38,16 @@ class Table:
         """The test sets, also where there is one."""
         return (self.split,) if isinstance(self.split, str) else self.split
 
+    def locate(self, split: str) -> tuple[str | None, str]:
+        """The data set (None: the paper's first) and the name of a test set as the table has it."""
+        dataset, _, name = split.rpartition("/")
+        return dataset or self.dataset, name
+
+    @property
+    def datasets(self) -> tuple[str | None, ...]:
+        """The data sets of its test sets."""
+        return tuple(dict.fromkeys(self.locate(split)[0] for split in self.splits))
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """Its columns, then ours."""
@@ -45,7 +56,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of a paper as a comparison: `metric` of row `ours` is lower (or higher) than that of row `other`.
+    """A sentence of a paper as a comparison: `metric` of row `ours` is lower (or higher) than `share` of that of row `other`.
 
     With `than`, a data set and a split: that difference is lower (or higher) than the same difference there.
     """
@@ -59,6 +70,7 @@ class Claim:
     paper: float | None = None  # the paper's own difference, in the unit of its table
     dataset: str | None = None
     than: tuple[str | None, str] | None = None
+    share: float = 1.0
 
 
 def published(paper: ModuleType) -> pd.DataFrame:
@@ -88,20 +100,25 @@ def recorded(paper: ModuleType, number: int, dataset: str) -> pd.DataFrame | Non
 
 def measure(study: Study, table: Table) -> pd.DataFrame:
     """This study's numbers for a table, tidy: one line a label, test set and metric, with interval and provenance."""
-    study, lines = study.on(table.dataset), []
+    lines = []
     for label, row in table.rows.items():
         if row is None:
             continue
         if table.costs:
-            costs, where = table.costs(study, row), {"dataset": "", "split": table.split, "profile": study.profile.name}
+            costs, where = (
+                table.costs(study.on(table.dataset), row),
+                {"dataset": "", "split": table.split, "profile": study.profile.name},
+            )
             lines += [
                 {"label": label, "row": row, "metric": m, "value": v, "low": v, "high": v, **where} for m, v in costs.items()
             ]
             continue
         for split in table.splits:
-            origin = _origin(study, row, split)
+            dataset, name = table.locate(split)
+            part = study.on(dataset)
+            origin = {**_origin(part, row, name), "split": split}
             for metric in table.metrics:
-                found, factor = study.estimate(row, metric, split), UNITS.get(metric, table.factor)
+                found, factor = part.estimate(row, metric, name), UNITS.get(metric, table.factor)
                 values = {"value": found.value * factor, "low": found.low * factor, "high": found.high * factor}
                 lines.append({"label": label, "row": row, "metric": metric, **values, **origin})
     return pd.DataFrame(lines)
@@ -120,24 +137,26 @@ def _origin(study: Study, row: str, split: str) -> dict:
     }  # fmt: skip
 
 
-def table(study: Study, number: int) -> pd.DataFrame:
+def table(study: Study, number: int | Table) -> pd.DataFrame:
     """A table of the paper to look at: the paper's number | the recorded one | this run's with interval.
 
     One line a label where there is one test set; else a line a metric, label and origin, and a column a test set.
     """
-    definition = next((t for t in study.paper.TABLES if t.number == number), None)
-    if definition is None:
-        raise InputError(f"{study.paper.SLUG} has no table {number}: choose from {[t.number for t in study.paper.TABLES]}")
-    study, key = study.on(definition.dataset), ["label", "split", "metric"]
+    definition = number if isinstance(number, Table) else numbered(study.paper, number)
+    number, key = definition.number, ["label", "split", "metric"]
     printed = published(study.paper).query("table == @number").set_index(key)["value"]
-    now, before = measure(study, definition).set_index(key), recorded(study.paper, number, study.source.dataset)
+    now, before = (
+        measure(study, definition).set_index(key),
+        recorded(study.paper, number, study.on(definition.dataset).source.dataset),
+    )
     kept = before.set_index(key) if before is not None else None
-    current = None if definition.costs else runs.code_hash(study.run(study.paper.ROWS[0], 0).config.code)
     wide, lines = len(definition.splits) > 1, {}
     for metric in definition.metrics:
         for label, row in definition.rows.items():
+            current = None if definition.costs or row is None else runs.code_hash(study.run(row, 0).config.code)
             for split in definition.splits:
-                at, absent = (label, split, metric), definition.costs is None and not study.has(split)
+                dataset, name = definition.locate(split)
+                at, absent = (label, split, metric), definition.costs is None and not study.on(dataset).has(name)
                 cells = {"paper": f"{printed[at]:g}" if at in printed.index else "–"} if len(printed) else {}
                 cells |= {
                     "recorded": _cell(kept, at, current),
@@ -156,6 +175,22 @@ def table(study: Study, number: int) -> pd.DataFrame:
     else:
         found.columns = pd.MultiIndex.from_tuples(found.columns)
     return found
+
+
+def numbered(paper: ModuleType, number: int) -> Table:
+    """The table of a paper with this number; InputError names those there are."""
+    found = next((t for t in paper.TABLES if t.number == number), None)
+    if found is None:
+        raise InputError(f"{paper.SLUG} has no table {number}: choose from {[t.number for t in paper.TABLES]}")
+    return found
+
+
+def about(study: Study, table: Table) -> str:
+    """Under a table: one line of provenance for each of its data sets; none for a table of what networks cost."""
+    if table.costs:
+        return ""
+    names = {dataset: [table.locate(s)[1] for s in table.splits if table.locate(s)[0] == dataset] for dataset in table.datasets}
+    return "\n".join(study.on(dataset).about(*splits) for dataset, splits in names.items())
 
 
 def _cell(frame: pd.DataFrame | None, at: tuple[str, str, str], current: str | None = None) -> str:
@@ -185,7 +220,7 @@ def verdict(difference: Estimate, direction: str) -> str:
 
 def difference(study: Study, claim: Claim) -> Estimate:
     """What a claim compares, measured here, in the metric's own unit."""
-    here = study.on(claim.dataset).estimate(claim.ours, claim.metric, claim.split, minus=claim.other)
+    here = study.on(claim.dataset).estimate(claim.ours, claim.metric, claim.split, minus=claim.other, share=claim.share)
     if claim.than is None:
         return here
     dataset, split = claim.than
@@ -198,10 +233,11 @@ def claims(study: Study) -> pd.DataFrame:
     for claim in study.paper.CLAIMS:
         found, factor = difference(study, claim), UNITS.get(claim.metric, 1000)
         sets = [(claim.dataset, claim.split), *([claim.than] if claim.than else [])]
+        other = claim.other if claim.share == 1 else f"{claim.share:g} x {claim.other}"
         known = all(study.on(dataset).has(split) for dataset, split in sets)
         lines.append(
             {
-                "claim": claim.text, "comparison": f"{claim.ours} - {claim.other}", "metric": claim.metric,
+                "claim": claim.text, "comparison": f"{claim.ours} - {other}", "metric": claim.metric,
                 "split": " - ".join(_where(study, *one) for one in sets),
                 "expected": claim.direction, "paper": claim.paper, "here": found.value * factor, "low": found.low * factor,
                 "high": found.high * factor, "verdict": verdict(found, claim.direction) if known else "no such data",
