@@ -15,11 +15,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
-    1: "errors storage landmarks geometry heatmaps shape_model metrics scores filters",
+    1: "errors storage landmarks geometry heatmaps shape_model metrics scores filters boundary",
     2: "models losses acquisition",
     3: "data",
     4: "training",
-    5: "study results plots runs sensitivity diagram export",
+    5: "study results plots runs sensitivity diagram export tracking",
     6: "papers",
     7: "reproduce notebook",
     8: "__main__",

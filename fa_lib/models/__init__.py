@@ -19,7 +19,7 @@ Output = Tensor | list[Tensor]
 
 def _builders() -> dict[str, Callable[..., nn.Module]]:
     # imported here because timm alone takes seconds to import, and most commands build no network
-    from fa_lib.models import asmnet, convlstm, efficientnet, fan, hrnet, mobilenet, resnet
+    from fa_lib.models import asmnet, awing, convlstm, cpm, efficientnet, fan, hourglass, hrnet, mobilenet, resnet
 
     return {
         "resnet18": resnet.ResNet18,
@@ -29,13 +29,16 @@ def _builders() -> dict[str, Callable[..., nn.Module]]:
         "mobilenet_v2": mobilenet.MobileNetV2,
         "efficientnet_b3": efficientnet.EfficientNetB3,
         "asmnet": asmnet.ASMNet,
+        "cpm": cpm.CPM,
+        "lab": hourglass.StackedHourglass,
+        "awing": awing.AWing,
         "convlstm": convlstm.ConvLSTM,
     }
 
 
 def create(name: str, landmarks: int = 68, **options: Any) -> nn.Module:
     """A network with random weights, drawn from torch's global generator. Names: resnet18, fan2, fan4, hrnet_w18,
-    mobilenet_v2, efficientnet_b3, asmnet, convlstm.
+    mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, convlstm.
 
     `options` go to the architecture (each but convlstm has a `width` that makes it narrow for small machines).
 

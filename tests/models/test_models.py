@@ -16,8 +16,12 @@ SMALL = {
     "mobilenet_v2": {"width": 0.35},
     "efficientnet_b3": {"width": 0.35, "depth": 0.5},
     "asmnet": {"width": 0.35},
+    "cpm": {"width": 4, "stride": 4},
+    "lab": {"width": 16},
+    "awing": {"width": 16},
 }
-HEATMAP_NETS = ("fan2", "fan4", "hrnet_w18")
+STACKS = {"fan2": 2, "fan4": 4, "hrnet_w18": 1, "cpm": 3, "lab": 4, "awing": 4}
+HEATMAP_NETS = tuple(STACKS)
 
 
 def on_paper(name: str, landmarks: int = 68, **options) -> nn.Module:
@@ -42,6 +46,9 @@ def on_paper(name: str, landmarks: int = 68, **options) -> nn.Module:
         ("efficientnet_b3", 68, 10_905_264),
         ("asmnet with pose", 68, 1_412_435),
         ("asmnet with pose", 98, 1_444_655),
+        ("cpm", 68, 16_709_516),
+        ("lab", 68, 12_951_696),
+        ("awing", 98, 23_885_260),
     ],
 )
 def test_number_of_parameters(name: str, landmarks: int, parameters: int):
@@ -106,17 +113,18 @@ def test_frozen_parameters_are_not_counted():
 @pytest.mark.parametrize("name", SMALL)
 def test_shape_of_the_output(name: str, size: int):
     options = {"size": size} if name == "resnet18" else {}
-    if name in ("fan2", "fan4") and size == 96:
+    if name in ("fan2", "fan4", "lab", "awing") and size == 96:
         options["depth"] = 3  # 24 cells can be halved three times
     net = models.create(name, landmarks=19, **SMALL[name], **options)
     output = net(torch.rand(2, 3, size, size))
     if name in HEATMAP_NETS:
-        assert [tuple(maps.shape) for maps in output] == [(2, 19, size // 4, size // 4)] * (int(name[-1]) if "fan" in name else 1)
+        assert [tuple(maps.shape) for maps in output] == [(2, 19, size // 4, size // 4)] * STACKS[name]
     assert models.landmarks_of(output, size).shape == (2, 19, 2)
 
 
-def test_stride_2_gives_larger_heatmaps():
-    output = models.create("fan2", landmarks=5, width=16, stride=2)(torch.rand(1, 3, 64, 64))
+@pytest.mark.parametrize("name", ["fan2", "cpm", "lab", "awing"])
+def test_stride_2_gives_larger_heatmaps(name: str):
+    output = models.create(name, landmarks=5, **{**SMALL[name], "stride": 2})(torch.rand(1, 3, 64, 64))
     assert output[-1].shape == (1, 5, 32, 32)
 
 
@@ -202,7 +210,9 @@ def test_learns_two_faces_by_heart(name: str):
 
 @pytest.mark.parametrize("name", ["resnet", "FAN2", "", "hrnet", "efficientnet"])
 def test_unknown_network_is_refused(name: str):
-    with pytest.raises(InputError, match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet, convlstm$"):
+    with pytest.raises(
+        InputError, match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, convlstm$"
+    ):
         models.create(name)
 
 
