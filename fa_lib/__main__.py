@@ -1,4 +1,4 @@
-"""The command line, `fa`: reproduce, train, runs, data. Wrong input ends in one sentence and exit code 2."""
+"""The command line, `fa`: reproduce, train, predict, runs, data. Wrong input ends in one sentence and exit code 2."""
 
 import argparse
 import os
@@ -51,6 +51,16 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("run", metavar="RUN", help="paper/row/dataset/profile/seed, as `fa runs list` prints it")
     add.add_argument("--data", default="synthetic", help=DATA_HELP)
     add.set_defaults(action=_train)
+
+    add = commands.add_parser("predict", help="landmarks of the face in a video: a CSV and a video", allow_abbrev=False)
+    add.add_argument("run", metavar="MODEL", help="a finished run: its name or its hash, as `fa runs list` prints them")
+    add.add_argument("clip", metavar="CLIP", help="a video that OpenCV can read")
+    add.add_argument(
+        "--box", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face in the first frame, in pixels, brows to chin"
+    )
+    add.add_argument("--out", default="landmarks", help="folder for CLIP.csv and CLIP.mp4 (default: landmarks)")
+    add.add_argument("--decoder", choices=["argmax", "quarter", "centroid", "local", "pdc", "box_blur"], default="local")
+    add.set_defaults(action=_predict)
 
     add = commands.add_parser("runs", help="what is in the store", allow_abbrev=False)
     add.add_argument("what", choices=["list", "show", "stale"])
@@ -126,6 +136,25 @@ def _train(arguments: argparse.Namespace) -> None:
     if dataset != run.id.split("/")[2]:
         raise InputError(f"{arguments.run}: --data {arguments.data} makes the data set {run.id.split('/')[2]!r}, not {dataset!r}")
     print(runs.get(run).folder)
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what the decoder says of damage is said in one sentence
+    from pathlib import Path
+
+    from fa_lib import runs, tracking, training
+
+    found = [run for run in runs.stored() if arguments.run in (run["id"], run["hash"])]
+    chosen = [run for run in found if not run["stale"]] or found
+    if len(chosen) != 1:
+        several = f"is the name of {len(chosen)} finished runs; choose one by its hash: {', '.join(r['hash'] for r in chosen)}"
+        unknown = "is the name or hash of no finished run; `fa runs list` prints those there are"
+        raise InputError(f"{arguments.run!r} {several if chosen else unknown}")
+    x, y, width, height = arguments.box or (0, 0, 1, 1)
+    box = (x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5)
+    net, size = tracking.restore(chosen[0])
+    tracker = tracking.Tracker(net.to(training.device()), size, arguments.decoder, box=box if arguments.box else None)
+    print(tracking.predict(Path(arguments.clip), tracker, Path(arguments.out)))
 
 
 def _runs(arguments: argparse.Namespace) -> None:
