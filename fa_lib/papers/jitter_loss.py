@@ -1,0 +1,278 @@
+"""Paper 3: Sun, Fan, Zhang, Guo and Xia, A Backbone Replaceable Fine-tuning Framework for Stable Face Alignment.
+
+Its rows, tables and claims. Table 1 is of photographs (300-W with 68 points, AFLW with 19, COFW with 29, WFLW with 98), the
+others are of clips (300-VW). How a row trains is in jitter_loss_training.py and jitter_loss_registration.py; what the figures
+show in jitter_loss_figures.py (results) and jitter_loss_curves.py (the loss).
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from fa_lib import runs, training
+from fa_lib.data import Augment, symmetry
+from fa_lib.data.readers import own
+from fa_lib.errors import InputError, suggest
+from fa_lib.papers.jitter_loss_registration import LOCAL, Registered
+from fa_lib.papers.jitter_loss_training import PDC, QUARTER, Backbone, Decoder, FineTune, Reading, Source
+from fa_lib.results import Claim, Table
+
+SLUG = "jitter_loss"
+NOTEBOOK = "03_jitter_loss"
+OWN_DATA = True  # fine-tunes on any faces
+TITLE = "A Backbone Replaceable Fine-tuning Framework for Stable Face Alignment"
+OFFICIAL = {"300w": (3148, 689), "aflw": (20_000, 4386), "cofw": (1345, 507), "wflw": (7500, 2500)}  # training and test faces
+
+NETWORKS = {"hrnet": "hrnet_w18", "awing": "awing", "lab": "lab", "cpm": "cpm"}  # row -> network
+THETAS = (0.0, 0.5, 1.5, 2.0)  # Table 3, besides 1, which is what all others have
+THRESHOLDS = (0.0, 0.1, 0.4, 0.6)  # Table 4, besides 0.2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a profile trains: options of each network; photographs seen by networks, more of them with registration, frames seen
+    by the ConvLSTM; batches of pictures and of sequences; rates; width of the ConvLSTM's state; augmentation.
+    """
+
+    options: dict[str, tuple[tuple[str, float], ...]]
+    seen: tuple[int, int, int]
+    batches: tuple[int, int]
+    lr: dict[str, float]
+    fine_lr: float
+    hidden: int | None
+    augment: Augment
+
+
+PLAIN = Augment(flip=0.5, scale=(0.85, 1.1))
+TURNED = Augment(flip=0.5, scale=(0.75, 1.1), degrees=30, brightness=0.1, contrast=0.2, noise=0.02)
+MASS = (("mass", math.pi),)  # of a Gaussian exp(-r^2), 1 high: networks start from maps that are positive, and learn sooner
+RATES = {"hrnet_w18": 3e-3, "awing": 4e-3, "lab": 4e-3, "cpm": 2e-3}
+SETTINGS = {
+    "smoke": Settings(
+        {"hrnet_w18": (("width", 3), *MASS), "awing": (("width", 16), *MASS), "lab": (("width", 16), *MASS),
+         "cpm": (("width", 8), *MASS)},
+        seen=(24, 24, 96), batches=(12, 4), lr=RATES, fine_lr=1e-3, hidden=8, augment=PLAIN,
+    ),
+    "quick": Settings(
+        {"hrnet_w18": (("width", 6), *MASS), "awing": (("width", 32), *MASS), "lab": (("width", 32), *MASS),
+         "cpm": (("width", 16), *MASS)},
+        seen=(1800, 600, 2400), batches=(16, 4), lr=RATES, fine_lr=1e-3, hidden=16, augment=PLAIN,
+    ),
+    "desk": Settings(
+        {"hrnet_w18": (("width", 6), *MASS), "awing": (("width", 32), *MASS), "lab": (("width", 32), *MASS),
+         "cpm": (("width", 16), *MASS)},
+        seen=(12_000, 4000, 12_000), batches=(16, 4), lr=RATES, fine_lr=1e-3, hidden=24, augment=TURNED,
+    ),
+    "full": Settings(
+        dict.fromkeys(NETWORKS.values(), MASS),
+        seen=(120_000, 40_000, 240_000), batches=(24, 8), lr=RATES, fine_lr=1e-4, hidden=None, augment=TURNED,
+    ),
+    "paper": Settings(
+        dict.fromkeys(NETWORKS.values(), ()),
+        seen=(60 * 3148, 20 * 3148, 60 * 3148 * 6), batches=(16, 8), lr=dict.fromkeys(RATES, 1e-4), fine_lr=1e-4, hidden=None,
+        augment=TURNED,
+    ),
+}  # fmt: skip
+
+
+def _rows() -> dict[str, tuple[str, dict]]:
+    """Row -> its kind ("backbone", "registered", "tuned", "read"), and what else it needs: names of other rows, options."""
+    rows: dict[str, tuple[str, dict]] = {name: ("backbone", {}) for name in NETWORKS}
+    rows["cpm-sbr"] = ("registered", {"base": "cpm"})
+    for name in ("hrnet", "awing", "lab", "cpm-sbr"):
+        rows[f"{name}-ft"] = ("tuned", {"backbone": name})
+    for name in ("l2", "awing"):  # figure 6
+        rows[f"lab-ft-{name}"] = ("tuned", {"backbone": "lab", "loss": name})
+    for name in ("hrnet", "awing", "lab", "cpm-sbr"):
+        rows[f"{name}-video"] = ("tuned", {"backbone": name, "clips": True})
+    for name in ("hrnet", "lab", "cpm-sbr"):  # Table 3
+        rows |= {f"{name}-video-{t:g}": ("tuned", {"backbone": name, "clips": True, "theta": t}) for t in THETAS}
+    for name in ("l2", "awing"):
+        rows[f"awing-video-{name}"] = ("tuned", {"backbone": "awing", "clips": True, "loss": name})
+    rows["awing-video-plain"] = ("tuned", {"backbone": "awing", "clips": True, "residual": False, "hidden": None})
+    rows["awing-video-detached"] = ("tuned", {"backbone": "awing", "clips": True, "detach_psi": True})
+    rows["hrnet-video-quarter"] = ("read", {"of": "hrnet-video", "decoder": QUARTER})
+    rows |= {f"hrnet-video-pdc{t:g}": ("read", {"of": "hrnet-video", "decoder": Decoder("pdc", t)}) for t in THRESHOLDS}
+    rows |= {f"awing-{d.method}": ("read", {"of": "awing", "decoder": d}) for d in (Decoder("argmax"), LOCAL, PDC)}
+    rows |= {f"awing-video-{d.method}": ("read", {"of": "awing-video", "decoder": d}) for d in (Decoder("argmax"), QUARTER)}
+    by = {"of": "awing", "decoder": PDC}
+    rows["awing-pdc-average"] = ("read", {**by, "filter": ("moving_average", (("window", 3),))})
+    rows["awing-pdc-kalman"] = ("read", {**by, "filter": ("kalman", (("ratio", 0.1),))})
+    rows["awing-pdc-euro"] = ("read", {**by, "filter": ("one_euro", (("min_cutoff", 3.0), ("beta", 0.05)))})
+    rows["awing-pdc-euro-equal"] = ("read", {**by, "late_as": "awing-video"})
+    return rows
+
+
+_PARTS = _rows()
+ROWS = tuple(_PARTS)
+
+
+def source(profile: str, root: str | None = None, dataset: str = "300w") -> Source:
+    """The faces of a profile and data set ("300w", "aflw", "cofw", "wflw"): rendered, real where `root` is its folder, or own.
+
+    Raises InputError where the flip of a user's own scheme is wrong: training would mirror faces by it.
+    """
+    p, name = runs.PROFILES[profile], f"synthetic/{dataset}" if root is None else dataset
+    if own.is_manifest(root):
+        name = own.describe(root).name
+    train, test = OFFICIAL[dataset]
+    small = root is None or profile in ("smoke", "quick")
+    counts = (min(p.train_faces, train) if small else None, min(p.test_faces, test) if root is None else None)
+    unseen = Source(name, p.size, *counts, p.clips, p.frames, faces=0, fingerprint="", root=root)
+    faces = unseen.train()
+    if unseen.own:
+        symmetry.check(faces.landmarks, faces.scheme, root)
+    unseen = replace(unseen, faces=len(faces), landmarks=faces.landmarks.shape[1])
+    prints = [part.fingerprint for part in (faces, unseen.test(), unseen.video(), unseen.clips_to_learn())]
+    return replace(unseen, fingerprint="-".join(prints))
+
+
+def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:
+    """The run of a row, with those that it starts from. Raises InputError for a row that there is not."""
+    if row not in _PARTS:
+        raise InputError(f"{SLUG} has no row {row!r}{suggest(row, ROWS)}; it has {', '.join(ROWS)}")
+    kind, others = _PARTS[row]
+    other = {
+        key: run(name, profile, seed, source) for key, name in others.items() if key in ("base", "backbone", "of", "late_as")
+    }
+    options, settings = {**others, **other}, SETTINGS[profile]
+    photographs, more, frames = settings.seen
+    pictures, sequences = settings.batches
+
+    def plan(seen: int, faces: int, batch: int, rate: float) -> training.Plan:
+        return training.Plan(epochs=max(1, round(seen / faces)), batch_size=batch, lr=rate, drops=(0.6, 0.85))
+
+    if kind == "backbone":
+        network = NETWORKS[row]
+        schedule = plan(photographs, source.faces, pictures, settings.lr[network])
+        config = Backbone(network, settings.options[network], source, schedule, settings.augment)
+    elif kind == "registered":
+        rate = settings.lr[NETWORKS[others["base"]]] / 10
+        config = Registered(plan=plan(more, source.faces, pictures, rate), **options)
+    elif kind == "tuned":
+        a_pass = 3 * source.clips * source.frames if others.get("clips") else 6.5 * source.faces  # frames in one
+        schedule = plan(frames, a_pass, sequences, settings.fine_lr)
+        config = FineTune(source=source, plan=schedule, **{"hidden": settings.hidden, **options})
+    else:
+        config = Reading(**{"decoder": PDC, **options})
+    return runs.Run(SLUG, row, source.dataset, profile, seed, config)
+
+
+def chains() -> list[list[str]]:
+    """Rows that may be trained side by side: the networks first, since all others start from them."""
+    order = {"backbone": 0, "registered": 1, "tuned": 2, "read": 3}
+    return [[row] for row in sorted(ROWS, key=lambda row: order[_PARTS[row][0]])]
+
+
+def cost(run: runs.Run) -> float:
+    """How long a run takes, beside others of its profile: pictures seen, by network."""
+    config = run.config
+    if isinstance(config, Reading):
+        return 10 if config.late_as is None else 300
+    of = {"hrnet_w18": 9.0, "awing": 2.5, "lab": 2.0, "cpm": 1.5}
+    if isinstance(config, Backbone):
+        return config.plan.epochs * config.faces * of[config.network]
+    network = base(run).config.network
+    if isinstance(config, Registered):
+        return config.plan.epochs * config.faces * 2 * of[network]
+    frames = 3 * config.source.clips * config.source.frames if config.clips else 6.5 * config.faces
+    return config.plan.epochs * frames * (of[network] / 3 + 1)
+
+
+def base(run: runs.Run) -> runs.Run:
+    """The run of the network that learned photographs, from which a run starts.
+
+    >>> base(runs.Run("paper", "row", "data", "quick", 0, Reading(runs.Run("p", "hrnet", "d", "quick", 0, None), PDC))).row
+    'hrnet'
+    """
+    for name in ("of", "backbone", "base"):
+        if hasattr(run.config, name):
+            return base(getattr(run.config, name))
+    return run
+
+
+def figures() -> dict:
+    """Figure number -> function of a study that draws it (matplotlib is imported here, since training does without)."""
+    from fa_lib.papers.jitter_loss_figures import FIGURES
+
+    return FIGURES
+
+
+_NAMES = {"CPM+SBR": "cpm-sbr", "LAB": "lab", "HRNetV2": "hrnet", "AWing": "awing"}
+_SCENARIOS = ("scenario 1", "scenario 2", "scenario 3")
+_STEADY = ("nrmse_all", "mcv", "mav")
+
+
+def _paired(suffix: str) -> dict[str, str]:
+    """Each network of the paper, and beside it the same fine-tuned.
+
+    >>> list(_paired("ft").items())[:2]
+    [('CPM+SBR', 'cpm-sbr'), ('CPM+SBR fine-tuned', 'cpm-sbr-ft')]
+    """
+    return {label: row for name, of in _NAMES.items() for label, row in ((name, of), (f"{name} fine-tuned", f"{of}-{suffix}"))}
+
+
+def _thetas() -> dict[str, str]:
+    """Label and row of each cell of Table 3."""
+    every = sorted((*THETAS, 1.0))
+    names = {"HRNetV2": "hrnet-video", "LAB (4HG)": "lab-video", "CPM": "cpm-sbr-video"}
+    return {f"{name}, Theta {t:g}": of if t == 1 else f"{of}-{t:g}" for name, of in names.items() for t in every}
+
+
+TABLES = (
+    Table(
+        1, "NME in %, and on COFW and WFLW failure rate in % and AUC, of networks before and after fine-tuning",
+        _paired("ft"), ("nme", "fr", "auc"),
+        ("common", "challenging", "test", "private", "aflw/full", "aflw/frontal", "cofw/test", "wflw/test"), extra=(),
+    ),
+    Table(
+        2, "NRMSE and MCV in %, MAV in pixels^2 of a crop of 256 pixels, on the clips of 300-VW",
+        {**_paired("video"), "FHR+STA": None, "Best without PDC": "hrnet-video-quarter",
+         "Best with PDC": "awing-video", "AWing, PDC": "awing-pdc", "AWing, PDC, moving average": "awing-pdc-average",
+         "AWing, PDC, One-Euro": "awing-pdc-euro", "AWing, PDC, Kalman": "awing-pdc-kalman",
+         "AWing, PDC, One-Euro at equal lag": "awing-pdc-euro-equal"},
+        _STEADY, _SCENARIOS, extra=("spread", "jitter", "lag"),
+    ),
+    Table(3, "NRMSE x MCV on scenario 3, by Theta", _thetas(), ("nrmse*mcv",), "scenario 3", extra=()),
+    Table(
+        4, "NRMSE, MAV and their product on scenario 3, by the threshold of PDC",
+        {f"{t:g}": "hrnet-video" if t == 0.2 else f"hrnet-video-pdc{t:g}" for t in sorted((*THRESHOLDS, 0.2))},
+        ("nrmse_all", "mav", "nrmse*mav"), "scenario 3", extra=(),
+    ),
+)  # fmt: skip
+
+
+def _claims() -> tuple[Claim, ...]:
+    """The paper's sentences as comparisons; "at least 40 %" means lower than 0.6 of the other. Our questions follow."""
+    found = []
+    for label in ("LAB", "HRNetV2", "AWing"):
+        row = _NAMES[label]
+        for metric, name in (("mcv", "MCV"), ("mav", "MAV")):
+            text = f"Fine-tuning {label} lowers the {name} by at least 40 %"
+            found.append(Claim(text, f"{row}-video", row, metric, "video", share=0.6))
+        found.append(Claim(f"Fine-tuning {label} lowers the NRMSE on clips", f"{row}-video", row, "nrmse_all", "video"))
+    found += [Claim(f"Fine-tuning {label} lowers the NME on 300-W", f"{row}-ft", row, "nme", "test", paper=paper)
+              for (label, row), paper in zip(_NAMES.items(), (-0.01, -0.14, -0.09, -0.03))]  # fmt: skip
+    by = "awing-video"
+    return (
+        *found,
+        Claim("It lowers true jitter, read by the same decoder", by, "awing-pdc", "jitter", "video"),
+        Claim("Jitter loss is steadier than L2", by, f"{by}-l2", "mcv", "video"),
+        Claim("Jitter loss is steadier than AWing loss", by, f"{by}-awing", "mcv", "video"),
+        Claim("Jitter loss has less true jitter than L2", by, f"{by}-l2", "jitter", "video"),
+        Claim("Jitter loss has less true jitter than AWing loss", by, f"{by}-awing", "jitter", "video"),
+        Claim("Jitter loss is more accurate than L2 on WFLW", "lab-ft", "lab-ft-l2", "nme", "test", dataset="wflw"),
+        Claim("Jitter loss is more accurate than AWing loss on WFLW", "lab-ft", "lab-ft-awing", "nme", "test", dataset="wflw"),
+        Claim("PDC is steadier than argmax", by, f"{by}-argmax", "mav", "video"),
+        Claim("PDC is more accurate than argmax", by, f"{by}-argmax", "nrmse_all", "video"),
+        Claim("Theta 1 is better than 0.5", "hrnet-video", "hrnet-video-0.5", "nrmse*mcv", "scenario 3", paper=-1.36),
+        Claim("Theta 1 is better than 2", "hrnet-video", "hrnet-video-2", "nrmse*mcv", "scenario 3", paper=-5.21),
+        Claim("PDC at 0.2 is better than at 0", "hrnet-video", "hrnet-video-pdc0", "nrmse*mav", "scenario 3", paper=-1.46),
+        Claim("PDC at 0.2 is better than at 0.4", "hrnet-video", "hrnet-video-pdc0.4", "nrmse*mav", "scenario 3", paper=-0.42),
+        Claim("It is steadier than a One-Euro filter at equal lag", by, "awing-pdc-euro-equal", "jitter", "video"),
+        Claim("It is more accurate than a One-Euro filter at equal lag", by, "awing-pdc-euro-equal", "nrmse_all", "video"),
+        Claim("Psi should carry gradient", by, f"{by}-detached", "jitter", "video"),
+        Claim("A residual output is better than the plain reading", by, f"{by}-plain", "nrmse_all", "video"),
+    )
+
+
+CLAIMS = _claims()
