@@ -25,15 +25,16 @@ from fa_lib.data.readers.video import check_video
 from fa_lib.errors import InputError
 from fa_lib.geometry import crop_box
 from fa_lib.heatmaps import Method, decode, to_input
+from fa_lib.models.convlstm import ConvLSTM
 from fa_lib.models.from_mean import FromMean
 from fa_lib.models.stable import Stable
 
 FOLLOW = 0.5  # share of its way that the crop goes in a frame: a third of the variance of the landmarks' own box is left
-SMALLEST = 12.0  # pixels: a face with a smaller box of landmarks counts as lost
+SMALLEST, LEAST = 12.0, 0.3  # a face whose landmarks have a smaller box counts as lost: in pixels, and as a share of the crop
 # A face is where windows agree: the mean distance of their landmarks is below AGREE of a face's box, and VOTES or more do so.
 AGREE, VOTES = 0.08, 5
 NEAREST, STEP, RATIO = 0.2, 1 / 3, 1.5  # windows: smallest side as a share of the frame's, how far apart, how much larger
-PAUSE = 10  # frames until a face is looked for again after it was not found: a search costs some 300 crops
+PAUSE = 25  # frames until a face is looked for again after it was not found: a search costs some 300 crops
 CHUNK = 32  # windows that go through the network at once
 
 
@@ -49,7 +50,7 @@ class Tracker:
     whose crop is below a fifth of the frame's shorter side is missed, and coordinate nets rarely agree: these need the box. Later
     crops follow the landmarks: each goes half of the way to their box x 1.4. A face is lost where more than half of its
     landmarks are outside the frame or its box is below 12 pixels, or below 0.3 of the crop; it is searched in the next frame,
-    then in every tenth. A cut to another scene is not noticed while the network still sees something like a face.
+    then in every 25th. A cut to another scene is not noticed while the network still sees something like a face.
 
     Raises InputError for a box without area or outside the frame, and for a frame of another shape or type.
 
@@ -103,13 +104,19 @@ class Tracker:
         width, height = (max(1, round(side * shrink)) for side in frame.shape[1::-1])
         ratio = np.array([frame.shape[1] / width, frame.shape[0] / height])
         small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-        found = self._find(small, windows(height, width))
-        found = self._find(small, _around(found))  # a second look, closer to the face: those who saw one agree better now
-        side = np.ptp(found, axis=1).max(-1)
+        crops = windows(height, width)
+        for _ in range(2):  # the second look is closer to the face: those that saw one agree better
+            found = self._find(small, crops)
+            side = np.ptp(found, axis=1).max(-1)
+            like_faces = side >= LEAST * (crops[:, 2] - crops[:, 0])  # False where it is no number
+            found, side = found[like_faces], side[like_faces]
+            if not len(found):
+                return None
+            crops = _around(found)
         apart = np.stack([np.linalg.norm(found - one, axis=-1).mean(-1) for one in found])
         agree = apart < AGREE * np.minimum(side, side[:, None])
-        faces = []
-        while (votes := agree.sum(1)).max() >= VOTES:
+        faces, enough = [], max(VOTES, agree.sum(1).max() / 2)  # by chance fewer agree than about a face, whatever its size
+        while (votes := agree.sum(1)).max() >= enough:
             same = agree[votes.argmax()].copy()
             faces.append((np.median(found[same], axis=0) + 0.5) * ratio - 0.5)
             agree[same] = False
@@ -143,7 +150,7 @@ class Tracker:
         if not np.isfinite(landmarks).all():
             return False
         inside = ((landmarks > -0.5) & (landmarks < np.array(frame.shape[1::-1]) - 0.5)).all(-1)
-        return inside.mean() >= 0.5 and np.ptp(landmarks, axis=0).max() >= max(SMALLEST, 0.3 * (self.crop[2] - self.crop[0]))
+        return inside.mean() >= 0.5 and np.ptp(landmarks, axis=0).max() >= max(SMALLEST, LEAST * (self.crop[2] - self.crop[0]))
 
 
 def windows(height: int, width: int) -> np.ndarray:
@@ -303,18 +310,26 @@ def restore(found: dict) -> tuple[nn.Module, int]:
 
     folder = Path(found["folder"])
     try:
-        config = json.loads((folder / "config.json").read_text())["config"]
         weights = load_file(folder / "model.safetensors")
         with np.load(folder / "predictions.npz", allow_pickle=False) as archive:
-            landmarks = archive["test"].shape[1]
-        size, options = config["source"]["size"], dict(config["options"])
-        if config["network"] == "resnet18":
-            options["size"] = size
-        net = models.create(config["network"], landmarks=landmarks, **options)
-        if "mean" in weights:
-            net = FromMean(net, landmarks, config["gain"])
+            landmarks = next(archive[name] for name in archive.files if name.startswith("test")).shape[1]
+        net, size = _built(folder, landmarks)
         net.load_state_dict(weights)
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{found['id']} ({found['hash']}) cannot be loaded by the present code: {reason}") from error
     return net.eval(), size
+
+
+def _built(folder: Path, landmarks: int) -> tuple[nn.Module, int]:
+    """What the `build` of a paper's configuration builds, from the plain data in the run's folder; and the crops' side."""
+    config = json.loads((folder / "config.json").read_text())["config"]
+    if below := config.get("of") or config.get("backbone"):  # a run of another's network: paper/row/dataset/profile/seed-hash
+        place, seed = below.rsplit("/", 1)
+        net, size = _built(storage.runs_folder() / place / f"s{seed}", landmarks)
+        return (net if "of" in config else Stable(net, ConvLSTM(landmarks, config["hidden"], residual=config["residual"]))), size
+    size, options = config["source"]["size"], dict(config["options"])
+    if config["network"] == "resnet18":
+        options["size"] = size
+    net = models.create(config["network"], landmarks=landmarks, **options)
+    return (FromMean(net, landmarks, config["gain"]) if "gain" in config else net), size
