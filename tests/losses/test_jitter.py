@@ -180,7 +180,7 @@ def test_wrong_input_is_refused(refusal):
     refusal("(2, 1, 2)", modulation, error, previous, offset[:, :1])  # would broadcast
     refusal("(2, 3, 1)", modulation, error[..., :1], previous[..., :1], offset[..., :1])
     refusal("(2, 2, 2)", jitter, maps, true_maps, error[:, :2], previous[:, :2], offset[:, :2])
-    refusal("(3, 4, 5)", jitter, maps[0], true_maps[0], error)
+    refusal("(3, 4, 5)", jitter, maps[0], true_maps[0], random(3, 4, 2))  # one face, no batch
     refusal("belong together", jitter, maps, true_maps, error, previous)
     refusal("belong together", jitter, maps, true_maps, error, None, offset)
     refusal("theta=-1.0", jitter, maps, true_maps, error, theta=-1.0)
