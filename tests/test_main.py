@@ -11,10 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+from fa_lib import runs
 from fa_lib.__main__ import main
 from fa_lib.data import manifests
 from fa_lib.landmarks import SCHEMES
+from fa_lib.papers.self_distillation_training import Stage
 from fa_lib.storage import PROJECT
+from fa_lib.training import Plan
 
 RUN = "self_distillation/hrnet_w18-gt/300w/smoke/0"
 FOLDERS = {"afw": ".jpg", "lfpw/trainset": ".png", "lfpw/testset": ".png"}
@@ -61,6 +64,10 @@ def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
         (["train", "fan2-all"], ["paper/row/dataset/profile/seed"]),
         (["train", "self_distillation/fan2-all/300w/smoke/0"], ["300w", "synthetic"]),
         (["runs", "show", "nothing"], ["nothing", "fa runs list"]),
+        (["predict", "nothing", "clip.mp4"], ["nothing", "fa runs list"]),
+        (["predict", "nothing"], ["CLIP"]),
+        (["predict", "nothing", "clip.mp4", "--box", "1", "2", "3"], ["--box"]),
+        (["predict", "nothing", "clip.mp4", "--decoder", "pcd"], ["pcd", "pdc"]),
         (["data", "show", "300x"], ["300x"]),
         (["data", "show", "wlfw"], ["'wlfw'", "did you mean 'wflw'"]),
         (["data", "verify"], ["300w"]),
@@ -213,3 +220,28 @@ def test_crops_that_the_disk_cannot_hold_are_refused_before_they_are_cut(photogr
     prepare = ["data", "prepare", "300w", "--root", str(photographs), "--size", "32"]
     assert "4 crops: needs 0.0 GiB" in refused(capsys, *prepare)
     assert main([*prepare, "--split", "full"]) == 0  # two crops
+
+
+def test_predict_uses_a_run_of_the_store(source, tmp_path: Path, capsys) -> None:
+    """A run by its name and by its hash, the box in pixels; a clip that is cut off keeps the frames before, and exits with 2."""
+    stage = Stage("fan2", (("width", 8), ("stride", 4), ("depth", 2)), source, Plan(epochs=1))
+    run = runs.get(runs.Run("self_distillation", "tiny", "synthetic/300w", "smoke", 0, stage)).run
+    clip, size = tmp_path / "clip.avi", (80, 64)
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"MJPG"), 25, size)
+    for frame in np.random.default_rng(0).integers(0, 256, (12, size[1], size[0], 3), dtype=np.uint8):
+        writer.write(frame)
+    writer.release()
+    written = tmp_path / "out" / "clip.csv"
+    predict = ["predict", run.id, str(clip), "--box", "20", "12", "40", "40", "--out", str(tmp_path / "out")]
+    assert main(predict) == 0
+    assert f"{written} and {written.with_suffix('.mp4')}: landmarks in" in capsys.readouterr().out
+    lines = written.read_text().splitlines()
+    first = np.array([line.split(",") for line in lines[1:69]], float)
+    assert lines[0] == "frame,point,x,y" and set(first[:, 0]) == {0} and list(first[:, 1]) == list(range(68))
+    assert np.abs(first[:, 2:].mean(0) - (39.5, 31.5)).max() < 14  # about the middle of the box: half a crop is 28 pixels
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
+    predict[1] = run.hash
+    said = refused(capsys, *predict)
+    assert "is cut off" in said
+    kept = round(cv2.VideoCapture(str(written.with_suffix(".mp4"))).get(cv2.CAP_PROP_FRAME_COUNT))
+    assert 0 < kept < 12 and f"the {kept} frames before are kept in {written}" in said
