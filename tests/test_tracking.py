@@ -81,7 +81,7 @@ def test_search_meets_the_crops_that_networks_learn():
 
 def test_search_works_in_large_frames():
     crop = Tracker(Spots(), SIZE).search(frame_of((400, 300, 10), size=(800, 600)))
-    assert crop == pytest.approx((260, 180, 540, 460), abs=4)
+    assert crop == pytest.approx((260, 180, 540, 460), abs=1.5)
 
 
 @pytest.mark.parametrize("faces", [[(35, 60, 1), (100, 45, 2)], [(100, 45, 2), (30, 60, 1)]])
