@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from fa_lib import losses, plots, storage
+from fa_lib import heatmaps, losses, plots, storage
 from fa_lib.data import manifests
 from fa_lib.data.readers import own
 from fa_lib.errors import InputError
@@ -221,21 +221,24 @@ def loss_explorer() -> Any:
 
     Shows the regions, and in them weight, loss and slope.
     """
-    if not _somebody_is_there():
-        return _assistance_figure(*SPOTS)
+    ranges = {"student": (-0.5, 0.5, 0.3), "teacher": (-0.5, 0.5, 0.4), "sigma": (0.05, 1.0, 0.4)}
+    return _played(_assistance_figure, ranges, 0.01) if _somebody_is_there() else _assistance_figure(*SPOTS)
+
+
+def _played(draw: Callable[[tuple], Figure], ranges: dict[str, tuple[float, float, float]], step: float) -> Any:
+    """What `draw` makes of the values of some sliders, below them; `ranges`: name -> least, greatest, first value."""
     import ipywidgets
     from IPython.display import display
 
-    ranges = {"student": (-0.5, 0.5, 0.3), "teacher": (-0.5, 0.5, 0.4), "sigma": (0.05, 1.0, 0.4)}
     sliders = {
-        name: ipywidgets.FloatSlider(start, min=low, max=high, step=0.01, description=name, continuous_update=False)
+        name: ipywidgets.FloatSlider(start, min=low, max=high, step=step, description=name, continuous_update=False)
         for name, (low, high, start) in ranges.items()
     }
 
-    def draw(student: float, teacher: float, sigma: float) -> None:
-        display(_assistance_figure((student, teacher, sigma)))
+    def show(**values: float) -> None:
+        display(draw(tuple(values[name] for name in ranges)))
 
-    return ipywidgets.VBox([ipywidgets.HBox(list(sliders.values())), ipywidgets.interactive_output(draw, sliders)])
+    return ipywidgets.VBox([ipywidgets.HBox(list(sliders.values())), ipywidgets.interactive_output(show, sliders)])
 
 
 SHADES = {"positive": plots.SKY, "negative": plots.ORANGE, "low influence": "white"}
@@ -264,6 +267,56 @@ def _assistance_figure(*spots: tuple[float, float, float]) -> Figure:
                 axes.set(title=f"{name} {here[name]:.2f}", xlabel="student")
             row[0].set(title=f"{here['region']}: weight {here['weight']:.2f}", ylabel=f"sigma {sigma:g}")
         figure.legend(*figure.axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        plots.settle(figure)
+    return figure
+
+
+def steadiness(
+    error: Sequence[float] | np.ndarray, previous: float, offset: float, theta: float = 1.0, xi: float = 0.25
+) -> pd.DataFrame:
+    """What the Jitter loss says of a landmark found `error` (N,) right of the truth, `previous` in the frame before (paper 3).
+
+    All in heatmap pixels along x; `offset` is how far the face really moved. The maps are Gaussians of sigma 1. Columns: error;
+    psi, Eq. 4; pixel, the sum of Eq. 7 over a map; loss, their product, and its slope: above 0 it moves the landmark to the left.
+
+    >>> steadiness([0.5, -0.5], previous=-0.5, offset=1.0, xi=1.0)[["psi", "loss"]].round(3).to_numpy().tolist()
+    [[0.5, 0.171], [0.0, 0.0]]
+    """
+    e = torch.tensor(np.asarray(error, float), requires_grad=True)
+    middle = torch.full((len(e), 1, 2), 8.0, dtype=e.dtype)
+    beside, still = torch.stack([e, torch.zeros_like(e)], -1), torch.zeros_like(middle[:, 0])
+    maps, target = (heatmaps.draw(at, 17, 1.0, variance="s2") for at in (middle + beside[:, None], middle))
+    along = still.new_tensor([1.0, 0.0])
+    psi = losses.modulation(beside, still + previous * along, still + offset * along, theta=theta, xi=xi)
+    pixel = losses.geman_mcclure(maps, target, theta).sum((1, 2, 3))
+    (slope,) = torch.autograd.grad((psi * pixel).sum(), e)
+    columns = {"error": e, "psi": psi, "pixel": pixel, "loss": psi * pixel, "slope": slope}
+    return pd.DataFrame({name: column.detach().numpy() for name, column in columns.items()})
+
+
+TREMBLES = ((0.8, -0.8, 0.0, 1.0, 0.25), (0.8, 0.6, 0.0, 1.0, 0.25), (0.8, -0.8, 2.0, 1.0, 0.25))  # error ... xi, as above
+
+
+def jitter_explorer() -> Any:
+    """Sliders for what `steadiness` takes, where a person runs the notebook; elsewhere a picture of TREMBLES."""
+    ranges = {"error": (-2, 2, 0.8), "previous": (-2, 2, -0.8), "offset": (0, 4, 0), "theta": (0.1, 3, 1), "xi": (0.05, 2, 0.25)}
+    return _played(_steadiness_figure, ranges, 0.05) if _somebody_is_there() else _steadiness_figure(*TREMBLES)
+
+
+def _steadiness_figure(*spots: tuple[float, float, float, float, float]) -> Figure:
+    """A line of three panels for each (error, previous, offset, theta, xi): Psi, loss and slope against the error."""
+    at = np.linspace(-2, 2, 400)
+    with plots.style():
+        figure = Figure(figsize=(plots.WIDTH, 0.2 + 1.6 * len(spots)))
+        for row, (error, *rest) in zip(figure.subplots(len(spots), 3, squeeze=False), spots):
+            curve, here = steadiness(at, *rest), steadiness([error], *rest).iloc[0]
+            for axes, name in zip(row, ("psi", "loss", "slope")):
+                axes.plot(at, curve[name], color=plots.BLUE)
+                axes.plot(error, here[name], "o", color=plots.BLUE)
+                axes.axvline(0, color=plots.BLACK, linewidth=0.7)
+                axes.axvline(rest[0], color=plots.RED, linewidth=0.8, linestyle="--")
+                axes.set(title=f"{name} {here[name]:.2f}", xlabel="error $e_t$ [heatmap px]")
+            row[0].set_ylabel(f"c {rest[1]:g}, $\\Theta$ {rest[2]:g}, $\\xi$ {rest[3]:g}")
         plots.settle(figure)
     return figure
 

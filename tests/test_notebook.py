@@ -11,6 +11,7 @@ from PIL import Image
 
 from fa_lib import losses, notebook
 from fa_lib.data import manifests
+from fa_lib.heatmaps import draw
 
 
 def test_table_of_data_sets_has_a_line_for_every_real_set():
@@ -104,3 +105,28 @@ def test_loss_explorer_has_sliders_for_a_person_and_a_picture_elsewhere(kernel):
     sliders = "application/vnd.jupyter.widget-view+json"
     assert {sliders, "image/png"} & kernel(code, person=False) == {"image/png"}
     assert {sliders, "image/png"} <= kernel(code, person=True)
+
+
+def test_jitter_explorer_has_sliders_for_a_person_and_a_picture_elsewhere(kernel):
+    code = "%matplotlib inline\nfrom fa_lib import notebook\nnotebook.jitter_explorer()"
+    sliders = "application/vnd.jupyter.widget-view+json"
+    assert {sliders, "image/png"} & kernel(code, person=False) == {"image/png"}
+    assert {sliders, "image/png"} <= kernel(code, person=True)
+
+
+def test_steadiness_is_the_jitter_loss_and_0_at_the_truth_and_at_the_error_before():
+    places = np.array([-0.4, 0.0, 0.7])
+    found = notebook.steadiness(places, previous=-0.4, offset=0.5, theta=1.0, xi=0.25)
+    assert np.allclose(found["loss"][:2], 0) and found["loss"][2] > 0
+    assert np.allclose(found["psi"], [0, 0.4 / 0.75, 1])
+    maps, target = (draw(torch.tensor([[[x, 8.0]]]).double(), 17, 1.0, variance="s2") for x in (8.7, 8.0))
+    error, before, offset = (torch.tensor([[[x, 0.0]]]).double() for x in (0.7, -0.4, 0.5))
+    loss = losses.jitter(maps, target, error, before, offset, theta=1.0, xi=0.25)
+    assert np.isclose(found["loss"][2], 17 * 17 * loss["total"].item())
+
+
+def test_steadiness_has_the_slope_of_its_loss():
+    places = np.linspace(-1, 1, 41) + 0.013
+    found = notebook.steadiness(np.stack([places - 1e-5, places, places + 1e-5]).ravel(), previous=0.3, offset=3.0)
+    low, middle, high = found["loss"].to_numpy().reshape(3, -1)
+    assert np.allclose((high - low) / 2e-5, found["slope"].to_numpy().reshape(3, -1)[1], atol=1e-4)
