@@ -1,4 +1,4 @@
-"""Figures 3, 4 (left) and 5 of paper 3, computed by the losses themselves; and that equation 8 is not the loss of equations 2-4.
+"""Figures 2 (a drawing), 3, 4 (left) and 5 of paper 3, computed by the losses themselves; and how equation 8 differs from 2-4.
 
 As in the paper, errors are drawn in one dimension: positions and errors in heatmap pixels, of one coordinate of one landmark.
 """
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fa_lib import plots
+from fa_lib import diagram, plots
 from fa_lib.losses import adaptive_wing, geman_mcclure, modulation
 from fa_lib.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, WIDTH, Line
 from fa_lib.results import Study
@@ -22,6 +22,29 @@ LAM = 0.5  # the lambda of equation 8, which the paper does not give either
 TRUTH = np.array([0.0, 1.0, 2.0, 2.5, 2.5, 2.5])  # figure 3: the face slows down and stands still
 SIZE_OF_ERROR = 0.6
 START, RATE, STEPS, REACH, NEAR = (1.8, 0.6), 0.2, 200, 2.0, 0.05  # figure 5
+STAGES = {  # figure 2: what one frame goes through; text, place from left to right, and below the frame's line, width, kind
+    "frame": ("frame $t$", 0.8, 0, 1.3, "data"), "backbone": ("backbone", 2.75, 0, 1.4, "frozen"),
+    "lstm": ("ConvLSTM", 5.25, 0, 1.5, "trained"), "maps": ("heatmaps $s_t$", 7.7, 0, 2.0, "data"),
+    "points": ("landmarks $u_t$", 7.7, 1.05, 2.0, "data"),
+}  # fmt: skip
+CHAIN = (("frame", "backbone", ""), ("backbone", "lstm", "$o_t$"), ("lstm", "maps", ""), ("maps", "points", "PDC"))
+BOXES: dict[str, diagram.Box] = {"loss": ("Jitter loss\n$\\Psi \\cdot L_{pixel}$", 10.4, 2, 1.9, "loss")}
+BOXES["truth"] = ("truth $\\hat{s}_t$,\n$\\hat{u}_t$, $\\hat{u}_{t-1}$", 10.4, 4, 1.9, "data")
+ARROWS = [("lstm before", "lstm", "$h_{t-1}$, $c_{t-1}$", "flow")]
+ARROWS += [(name, "loss", "", "flow") for name in ("points before", "maps", "points", "truth")]
+for _when, _high, _index in ((" before", 4, "{t-1}$"), ("", 2, "t$")):
+    BOXES |= {n + _when: (text.replace("t$", _index), x, _high - y, *more) for n, (text, x, y, *more) in STAGES.items()}
+    ARROWS += [(a + _when, b + _when, text.replace("t$", _index), "flow") for a, b, text in CHAIN]
+
+
+@plots.drawn
+def figure2(study: Study) -> tuple[Figure, pd.DataFrame]:
+    """The two stages over two frames: one frozen backbone, one ConvLSTM that hands h and c on, and what the loss compares."""
+    figure = Figure(figsize=(WIDTH, 2.6))
+    axes = figure.subplots()
+    diagram.draw(axes, BOXES, ARROWS, fork=9.05, bus=0)
+    axes.set(xlim=(0, 11.5), ylim=(0.45, 4.5))
+    return figure, diagram.table(BOXES, ARROWS)
 
 
 def psi(error: Tensor, previous: Tensor, offset: Tensor, theta: float = THETA, xi: float = XI) -> Tensor:
@@ -138,21 +161,16 @@ def peak(theta: float = THETA) -> tuple[float, float]:
 def gradients(axes: Axes) -> pd.DataFrame:
     """Draws the left half of figure 4, gradients of L2, AWing and Geman-McClure with its true peak; returns `slopes`."""
     frame = slopes()
-    looks = (
-        Line(ORANGE, "", (0, (5, 1.5))),
-        Line(SKY, "", (0, (5, 1.5, 1, 1.5))),
-        Line(GREEN, "", (0, (1, 1.2))),
-        Line(BLUE, ""),
-    )
-    for line, (name, part) in zip(looks, frame.groupby("curve", sort=False)):
-        axes.plot(part["error"], part["share"], **line(label=name))
+    dashes = {ORANGE: (0, (5, 1.5)), SKY: (0, (5, 1.5, 1, 1.5)), GREEN: (0, (1, 1.2)), BLUE: "-"}
+    for (colour, dash), (name, part) in zip(dashes.items(), frame.groupby("curve", sort=False)):
+        axes.plot(part["error"], part["share"], color=colour, linestyle=dash, label=name)
     at, most = peak()
     half = 0.64 / THETA / most
     axes.plot(at, 1, color=RED, marker="v", linestyle="")
-    axes.annotate(f"$\\Theta/\\sqrt{{3}}$ = {at:.2f}", (at, 1), (2, 6), textcoords="offset points", color=RED)
+    axes.annotate(f"$\\Theta/\\sqrt{{3}}$ = {at:.2f}", (at, 1), (8, 4), textcoords="offset points", color=RED)
     axes.plot(THETA / 2, half, color=BLACK, marker="o", markerfacecolor="white", linestyle="")
     look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6}
-    axes.annotate(f"paper's $\\Theta/2$: {100 * half:.1f} %", (THETA / 2, half), (0.03, 1.06), arrowprops=look, fontsize=7)
+    axes.annotate(f"paper's $\\Theta/2$: {100 * half:.1f} %", (THETA / 2, half), (0.03, 1.07), arrowprops=look, fontsize=7)
     axes.set(xlabel="pixel error $|s_t - \\hat{s}_t|$ [a heatmap's peak is 1]", ylabel="gradient [share of its greatest]")
     axes.set(xlim=(0, frame["error"].max()), ylim=(0, 1.15))
     axes.legend(loc="lower right")
@@ -237,12 +255,8 @@ def _path(axes: Axes, path: np.ndarray) -> None:
         axes.plot(*point, color=BLACK, marker="D", markersize=4)
         axes.annotate(name, point, place, textcoords="offset points")
     near = np.flatnonzero(np.abs(path).max(1) < NEAR)
-    end = (
-        f"within {NEAR} px after {near[0]} steps"
-        if len(near)
-        else f"{np.abs(path[-1]).max():.2f} px off after {len(path) - 1} steps"
-    )
-    axes.set_title(end, fontsize=7.5)
+    far = f"{np.abs(path[-1]).max():.2f} px off after {len(path) - 1} steps"
+    axes.set_title(f"within {NEAR} px after {near[0]} steps" if len(near) else far, fontsize=7.5)
 
 
 def equation8_gap(
@@ -265,4 +279,4 @@ def equation8_gap(
     return pd.DataFrame({"e_t": error, "e_before": previous, **found, "difference": gap, "lambda_needed": needed})
 
 
-FIGURES = {3: figure3, 5: figure5}
+FIGURES = {2: figure2, 3: figure3, 5: figure5}
