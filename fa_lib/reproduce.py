@@ -33,7 +33,7 @@ def reproduce(
     given = {"profile": profile, "data": str(Path(root).resolve()) if root else "synthetic", **parameters}
     for book in _books(chosen):
         check_parameters(book, given)
-    if not tables_only:
+    if not slugs and not tables_only:
         _write_sheets(storage.PROJECT / "figures" / profile / "data")
     for paper in chosen:
         study = results.Study(paper, profile, root)

@@ -111,7 +111,7 @@ METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 METRICS["nrmse*mcv"] = lambda s: METRICS["nrmse_all"](s) * METRICS["mcv"](s)
 METRICS["nrmse*mav"] = lambda s: METRICS["nrmse_all"](s) * METRICS["mav"](s)
 
-# What tables multiply by: all of these are in %, but AUC, MAV (pixels^2 of crops of CROP) and lag (frames).
+# What tables multiply by: all of these are in %, but AUC, MAV (pixels^2 of crops of CROP), lag (frames) and jitter (x 1000).
 UNITS = {"kept": 100, "nme": 100, "nme_pupil": 100, "fr": 100, "auc": 1}
 UNITS |= {"nrmse_all": 100, "mcv": 100, "mav": 1, "spread": 100, "lag": 1, "jitter": 1000, "nrmse*mcv": 10_000, "nrmse*mav": 100}
 

@@ -30,7 +30,9 @@ def geman_mcclure(pred: Tensor, target: Tensor, theta: float = 1.0) -> Tensor:
     if pred.shape != target.shape:
         raise InputError(f"predicted maps are {tuple(pred.shape)}, true ones {tuple(target.shape)}: give the same landmarks")
     square = (pred - target).square()
-    return square / (square + theta**2).clamp(min=torch.finfo(square.dtype).tiny)  # 0 / 0 where theta is 0
+    if theta == 0:  # the fraction itself would have the slope of its rounding
+        return (square > 0).to(square) + 0 * square
+    return square / (square + theta**2)
 
 
 def modulation(error: Tensor, previous_error: Tensor, offset: Tensor, *, theta: float = 1.0, xi: float = 1.0) -> Tensor:

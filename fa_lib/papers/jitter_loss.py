@@ -149,9 +149,10 @@ def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:
         rate = settings.lr[NETWORKS[others["base"]]] / 10
         config = Registered(plan=plan(more, source.faces, pictures, rate), **options)
     elif kind == "tuned":
-        a_pass = 3 * source.clips * source.frames if others.get("clips") else 6.5 * source.faces  # frames in one
+        clips = others.get("clips", False) and source.landmarks == 68  # there are no clips of other points
+        a_pass = 3 * source.clips * source.frames if clips else 6.5 * source.faces  # frames in one
         schedule = plan(frames, a_pass, sequences, settings.fine_lr)
-        config = FineTune(source=source, plan=schedule, **{"hidden": settings.hidden, **options})
+        config = FineTune(source=source, plan=schedule, **{"hidden": settings.hidden, **options, "clips": clips})
     else:
         config = Reading(**{"decoder": PDC, **options})
     return runs.Run(SLUG, row, source.dataset, profile, seed, config)

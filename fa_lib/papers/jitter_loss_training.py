@@ -237,17 +237,16 @@ class Reading:
     def train(self, run: runs.Run, folder: Path) -> tuple[nn.Module, pd.DataFrame, dict[str, np.ndarray]]:
         """The other run's network, which is trained where it is missing, its log, and its predictions read anew."""
         other = runs.get(self.of)
-        found = {name: other.predictions[f"{name} {self.decoder}"] for name in ("test", "video")}
-        smoother, log = self._smoother(), other.log
-        if self.late_as is not None:
+        found = {name: other.predictions[f"{name} {self.decoder}"] for name in ("test", "video") if name in other.predictions}
+        clips = len(found.get("video", ()))  # other points than 68 have none
+        smoother = None if self.filter is None else self.FILTERS[self.filter[0]](**dict(self.filter[1]))
+        log = other.log
+        if self.late_as is not None and clips:
             smoother = self._equally_late()
             log = log.assign(min_cutoff=smoother.min_cutoff)
-        if smoother is not None:
+        if smoother is not None and clips:
             found["video"] = filters.smooth(smoother, found["video"], self.source.video().group).astype(np.float32)
         return other.network(), log, found
-
-    def _smoother(self):
-        return None if self.filter is None else self.FILTERS[self.filter[0]](**dict(self.filter[1]))
 
     def _equally_late(self) -> filters.OneEuro:
         clips, tracks = self.source.clips_to_learn(), {}
@@ -281,13 +280,13 @@ def predictions(net: nn.Module, source: Source, decoder: Decoder) -> dict[str, n
     """Landmarks (N, K, 2) in crop pixels of test faces and, with 68 points, of test clips: "test", "video" as `decoder` reads
     them, "test argmax" and so on by each decoder. A `Stable` net starts each photograph and each clip anew (section 4.2).
     """
-    sets: dict[str, tuple[Faces, np.ndarray | None]] = {"test": (source.test(), None)}
-    if source.landmarks == 68:
-        sets["video"] = (source.video(), source.video().group)
-    found = {}
+    (test, video), found = (source.test(), source.video()), {}
+    sets = {"test": (test, None), "video": (video, video.group)}  # clips have 68 points, but a user's own faces have no clips
     for name, (faces, clips) in sets.items():
-        every = read(net, faces.crops()[0], DECODERS, clips)
-        found |= {name: every[str(decoder)], **{f"{name} {by}": landmarks for by, landmarks in every.items()}}
+        if faces.landmarks.shape[1] == source.landmarks:
+            none = dict.fromkeys(map(str, DECODERS), np.zeros((0, source.landmarks, 2), np.float32))
+            every = read(net, faces.crops()[0], DECODERS, clips) if len(faces) else none
+            found |= {name: every[str(decoder)], **{f"{name} {by}": landmarks for by, landmarks in every.items()}}
     return found
 
 
