@@ -66,10 +66,13 @@ def _reproduce_paper(study: results.Study, target: Path, jobs: int | None, param
     if stamp.exists() and json.loads(stamp.read_text()) == wanted:
         print(f"{study.paper.SLUG}: nothing to do, {target} is up to date")
         return
-    write_tables(study, target)
-    write_claims_and_figures(study, target)
-    for book in books:
-        execute(book, target / book.name, parameters)
+    # notebooks need the runs alone, so each is executed while tables and figures are written
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        executed = [pool.submit(execute, book, target / book.name, parameters) for book in books]
+        write_tables(study, target)
+        write_claims_and_figures(study, target)
+        for one in executed:
+            one.result()
     storage.write_json(stamp, wanted)
     names = ", ".join(file.name for file in sorted(target.iterdir()))
     print(f"done in {(time.monotonic() - begin) / 60:.1f} minutes; {target} holds {names}")
@@ -124,6 +127,13 @@ def train_all(parts: list[tuple[results.Study, tuple[str, ...]]], jobs: int | No
             for study, chain in _chains(parts)
             for seed in study.seeds
         ]
+        paper, profile, root = parts[0][0].paper, parts[0][0].profile.name, parts[0][0].root
+        futures += [
+            pool.submit(_measure_costs, paper.SLUG, profile, root, table.number, row)
+            for table in paper.TABLES
+            for row in table.rows.values()
+            if table.costs and row
+        ]
         try:
             _watch(futures, missing)
         except BaseException:
@@ -154,6 +164,12 @@ def _train_chain(slug: str, profile: str, root: str | None, dataset: str | None,
         study = results.Study(PAPERS[slug], profile, root, dataset=dataset)
         for row in rows:
             runs.get(study.run(row, seed))
+
+
+def _measure_costs(slug: str, profile: str, root: str | None, number: int, row: str) -> None:
+    """What a network costs, for what that leaves in the cache: a table measures it again."""
+    paper = PAPERS[slug]
+    results.numbered(paper, number).costs(results.Study(paper, profile, root), row)
 
 
 def _watch(futures: list[Future], missing: list[runs.Run]) -> None:

@@ -200,7 +200,8 @@ def _timed(net: nn.Module, size: int, files: dict[export.Precision, Path]) -> di
 def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
     """Time from a picture to its landmarks, and frames a second, on this machine; the paper's, of another one, as marks.
 
-    One picture at a time; one thread. At profile smoke the networks are small, as those of all its results.
+    One picture at a time; one thread, beside another process where `fa reproduce` executes the notebook meanwhile. At profile
+    smoke the networks are small, as those of all its results.
     """
     frame = response_times(study.profile.name)
     ways, rows = [way for way in WAYS if way in set(frame["way"])], list(PRINTED["CPU"])
