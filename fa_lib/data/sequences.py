@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from fa_lib.data.augment import Augment, Batch
+from fa_lib.data.augment import Augment, Batch, Batches
 from fa_lib.data.faces import Faces
 from fa_lib.errors import InputError
 from fa_lib.geometry import Affine
@@ -28,7 +28,7 @@ class _Together(Augment):
         return Affine(matrix), mirrored.repeat_interleave(self.frames)
 
 
-class Sequences:
+class Sequences(Batches):
     """Training batches of sequences, for `training.fit`: images (B, T, 3, size, size) and landmarks (B, T, K, 2).
 
     With `jitter` > 0 each face is one sequence: T times the same picture, each time moved by up to `jitter` of the crop along
@@ -51,15 +51,12 @@ class Sequences:
         frames: tuple[int, int] = (5, 8),
         jitter: float = 0.0,
     ) -> None:
-        self.faces, self.augment, self.device = faces, augment, torch.device(device)
+        super().__init__(faces, augment, batch_size, device, generator)
         self.frames, self.jitter = frames, jitter
-        self.generator = Generator().manual_seed(0) if generator is None else generator
         self.starts = torch.arange(len(faces)) if jitter else torch.from_numpy(starts(faces.group, frames[1]))
         if not len(self.starts):
             raise InputError(f"{faces.title}: no clip has {frames[1]} frames, as many as a sequence has; give longer clips")
         self.batch_size = min(batch_size, len(self.starts))
-        self.images = torch.from_numpy(np.array(faces.images)).to(self.device)
-        self.landmarks = torch.from_numpy(faces.landmarks).float().to(self.device)
 
     def __len__(self) -> int:
         return max(1, len(self.faces) // (self.batch_size * (1 if self.jitter else self.frames[1])))
