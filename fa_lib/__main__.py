@@ -59,7 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         "--box", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face in the first frame, in pixels, brows to chin"
     )
     add.add_argument("--out", default="landmarks", help="folder for CLIP.csv and CLIP.mp4 (default: landmarks)")
-    add.add_argument("--decoder", choices=["argmax", "quarter", "centroid", "local", "pdc", "box_blur"], default="local")
+    add.add_argument(
+        "--decoder",
+        choices=["argmax", "quarter", "centroid", "local", "pdc", "box_blur"],
+        help="how landmarks are read from heatmaps (default: local; with --stable pdc, with which the network learns)",
+    )
+    add.add_argument(
+        "--stable", action="store_true", help="steady the network's heatmaps over time (paper 3): trains that once, then keeps it"
+    )
     add.set_defaults(action=_predict)
 
     add = commands.add_parser("runs", help="what is in the store", allow_abbrev=False)
@@ -152,8 +159,14 @@ def _predict(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.run!r} {several if chosen else unknown}")
     x, y, width, height = arguments.box or (0, 0, 1, 1)
     box = (x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5)
-    net, size = tracking.restore(chosen[0])
-    tracker = tracking.Tracker(net.to(training.device()), size, arguments.decoder, box=box if arguments.box else None)
+    (net, size), decoder = tracking.restore(chosen[0]), arguments.decoder or ("pdc" if arguments.stable else "local")
+    tracker = tracking.Tracker(net, size, decoder, box=box if arguments.box else None)
+    if arguments.stable:
+        from fa_lib.papers.stabilise import steadied
+
+        tracking.Video(Path(arguments.clip))  # what is no video is refused before anything is trained
+        tracker.net = steadied(chosen[0])
+    tracker.net.to(training.device())
     print(tracking.predict(Path(arguments.clip), tracker, Path(arguments.out)))
 
 

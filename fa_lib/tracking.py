@@ -321,13 +321,25 @@ def restore(found: dict) -> tuple[nn.Module, int]:
     return net.eval(), size
 
 
+def start(config: dict) -> Path | None:
+    """The folder of the run whose network a run takes, by its configuration as plain data; None where it has one of its own.
+
+    >>> start({"of": "jitter_loss/awing/synthetic-300w/quick/0-670435d7", "decoder": "pdc"}).name, start({"network": "fan2"})
+    ('s0-670435d7', None)
+    """
+    if "network" in config:
+        return None
+    place, seed = next(config[key] for key in ("of", "backbone", "base") if key in config).rsplit("/", 1)
+    return storage.runs_folder() / place / f"s{seed}"
+
+
 def _built(folder: Path, landmarks: int) -> tuple[nn.Module, int]:
     """What the `build` of a paper's configuration builds, from the plain data in the run's folder; and the crops' side."""
     config = json.loads((folder / "config.json").read_text())["config"]
-    if below := config.get("of") or config.get("backbone"):  # a run of another's network: paper/row/dataset/profile/seed-hash
-        place, seed = below.rsplit("/", 1)
-        net, size = _built(storage.runs_folder() / place / f"s{seed}", landmarks)
-        return (net if "of" in config else Stable(net, ConvLSTM(landmarks, config["hidden"], residual=config["residual"]))), size
+    if below := start(config):
+        net, size = _built(below, landmarks)
+        tuned = "backbone" in config
+        return (Stable(net, ConvLSTM(landmarks, config["hidden"], residual=config["residual"])) if tuned else net), size
     size, options = config["source"]["size"], dict(config["options"])
     if config["network"] == "resnet18":
         options["size"] = size

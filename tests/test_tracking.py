@@ -308,7 +308,7 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path):
 
 def configurations(source) -> Iterator[runs.Config]:
     """One of each kind that builds its network in a way of its own."""
-    from fa_lib.papers import jitter_loss_training, kd_loss_training, self_distillation_training
+    from fa_lib.papers import jitter_loss_registration, jitter_loss_training, kd_loss_training, self_distillation_training
 
     plan, narrow = Plan(epochs=1), (("width", 8), ("stride", 4), ("depth", 2))
     yield self_distillation_training.Stage("resnet18", (), source, plan)
@@ -316,6 +316,7 @@ def configurations(source) -> Iterator[runs.Config]:
     yield kd_loss_training.Stage("mobilenet_v2", (("width", 0.35),), source, plan, gain=0.1)
     backbone = jitter_loss_training.Backbone("fan2", narrow, source, plan, AUGMENT)
     below = runs.Run("jitter_loss", "hrnet", "synthetic/300w", "smoke", 0, backbone)
+    yield jitter_loss_registration.Registered(below, plan)
     yield jitter_loss_training.FineTune(below, source, plan)
     yield jitter_loss_training.FineTune(below, source, plan, residual=False)
     tuned = runs.Run("jitter_loss", "hrnet-ft", "synthetic/300w", "smoke", 0, jitter_loss_training.FineTune(below, source, plan))
@@ -325,7 +326,8 @@ def configurations(source) -> Iterator[runs.Config]:
 def test_restored_network_is_the_trained_one(source):
     pictures = torch.rand(2, 3, 32, 32)
     for number, config in enumerate(configurations(source)):
-        for below in (getattr(config, "of", None), getattr(getattr(config, "of", config), "backbone", None)):
+        starts = [getattr(config, name, None) for name in ("of", "backbone", "base")]
+        for below in (*starts, getattr(getattr(config, "of", config), "backbone", None)):
             if isinstance(below, runs.Run) and not below.folder.exists():
                 keep(below, below.config.build())
         net = config.build().eval()
