@@ -7,7 +7,7 @@ It trains a ConvLSTM behind the network, once: that is a run in the store like a
 
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,14 +23,16 @@ from fa_lib.papers.jitter_loss_training import Source
 
 @dataclass(frozen=True)
 class Finished:
-    """The configuration of a finished run, one of `runs.stored()`, as its folder tells it: no data set is needed to have it."""
+    """The configuration of a finished run as its folder tells it: no data set is needed to have it."""
 
-    found: dict
+    id: str
+    hash: str
+    folder: str
 
     @property
     def settings(self) -> dict:
         """Plain data: the run's configuration, and below it that of the run that it starts from, if any."""
-        folder, settings = Path(self.found["folder"]), {}
+        folder, settings = Path(self.folder), {}
         while folder is not None:
             config = json.loads((folder / "config.json").read_text())["config"]
             folder, settings = tracking.start(config), {**config, **settings}
@@ -49,7 +51,7 @@ class Finished:
 
     def build(self) -> nn.Module:
         """Its network."""
-        return tracking.restore(self.found)[0]
+        return tracking.restore(asdict(self))[0]
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ def stabilised(found: dict) -> runs.Run:
             "such as fan2 or hrnet_w18"
         )
     paper, row, dataset, profile, seed = found["id"].split("/")
-    backbone, points = _Stored(paper, row, dataset, profile, int(seed), Finished(found), found["hash"]), output[-1].shape[1]
-    learned = Source(**backbone.config.settings["source"], landmarks=points)
+    config, points = Finished(found["id"], found["hash"], found["folder"]), output[-1].shape[1]
+    backbone = _Stored(paper, row, dataset, profile, int(seed), config, config.hash)
+    learned = Source(**config.settings["source"], landmarks=points)
     if paper == jitter_loss.SLUG or points != 68:
         own = _tuned(backbone, learned)
         if own.folder.exists() or learned.dataset.startswith("synthetic/"):
