@@ -59,11 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--box", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face in the first frame, in pixels, brows to chin"
     )
     add.add_argument("--out", default="landmarks", help="folder for CLIP.csv and CLIP.mp4 (default: landmarks)")
-    add.add_argument(
-        "--decoder",
-        choices=["argmax", "quarter", "centroid", "local", "pdc", "box_blur"],
-        help="how landmarks are read from heatmaps (default: local; with --stable pdc, with which the network learns)",
-    )
+    add.add_argument("--decoder", choices=["argmax", "quarter", "centroid", "local", "pdc", "box_blur"], default="local")
     add.add_argument(
         "--stable", action="store_true", help="steady the network's heatmaps over time (paper 3): trains that once, then keeps it"
     )
@@ -159,8 +155,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.run!r} {several if chosen else unknown}")
     x, y, width, height = arguments.box or (0, 0, 1, 1)
     box = (x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5)
-    (net, size), decoder = tracking.restore(chosen[0]), arguments.decoder or ("pdc" if arguments.stable else "local")
-    tracker = tracking.Tracker(net, size, decoder, box=box if arguments.box else None)
+    net, size = tracking.restore(chosen[0])
+    tracker = tracking.Tracker(net, size, arguments.decoder, box=box if arguments.box else None)
     if arguments.stable:
         from fa_lib.papers.stabilise import steadied
 

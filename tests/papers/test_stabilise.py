@@ -69,26 +69,25 @@ def test_any_heatmap_net_becomes_steady_with_one_call(clip: Path, tmp_path: Path
     (folder,) = set(tuned()) - set(before)
     assert folder.relative_to(runs_folder()).parts[:2] == ("jitter_loss", "self_distillation-fan2-gt-video")
     times = {path: path.stat().st_mtime_ns for path in (folder, *folder.iterdir())}
-    assert np.array_equal(predicted(name, clip, tmp_path / "again", "--stable", "--decoder", "pdc"), steady)
+    assert np.array_equal(predicted(name, clip, tmp_path / "again", "--stable"), steady)
     assert "is in the store" in capsys.readouterr().err
     assert times == {path: path.stat().st_mtime_ns for path in (folder, *folder.iterdir())} and len(tuned()) == len(before) + 1
 
-    plain = predicted(name, clip, tmp_path / "plain")  # the default decoder of both kinds is another
-    steady = predicted(name, clip, tmp_path / "local", "--stable", "--decoder", "local")
+    plain = predicted(name, clip, tmp_path / "plain")
     assert len(plain) == len(steady) == 12 * 68 and np.abs(steady - plain).max() > 0.1
     weights, learned = (load_file(Path(f) / "model.safetensors") for f in (folder, backbone["folder"]))
     assert all(torch.equal(weights[f"backbone.{key}"], value) for key, value in learned.items())
     for key in ("weight", "bias"):
         weights[f"convlstm.correction.{key}"].zero_()
     save_file(weights, folder / "model.safetensors")
-    zero = predicted(name, clip, tmp_path / "zero", "--stable", "--decoder", "local")
+    zero = predicted(name, clip, tmp_path / "zero", "--stable")
     assert np.abs(zero - plain).max() < 0.005  # rounded to three decimals
 
 
 def test_stable_network_is_used_as_it_is(clip: Path, tmp_path: Path, capsys):
     run = told(runs.get(stabilised(trained("fan2-gt"))).run)
     before = tuned()
-    as_it_is = predicted(run["id"], clip, tmp_path / "plain", "--decoder", "pdc")
+    as_it_is = predicted(run["id"], clip, tmp_path / "plain")
     assert np.array_equal(predicted(run["id"], clip, tmp_path / "stable", "--stable"), as_it_is)
     assert "is stable already" in capsys.readouterr().err and tuned() == before
 
@@ -144,7 +143,7 @@ def test_photographs_are_not_needed(store: Path):
 
 def test_other_points_learn_shifted_faces(store: Path):
     """There are no clips of 29 points; faces and their changes are those that the network learned."""
-    run = stabilised(keep("fan2", "synthetic/cofw", 29))
+    run = stabilised(keep("fan2", "synthetic/cofw", 29, "kd_loss"))
     config = run.config
     assert isinstance(config, FineTune) and not config.clips and config.source.landmarks == 29
     assert config.backbone.config.augment == Augment(flip=0.5, scale=(0.9, 1.0))
