@@ -34,7 +34,8 @@ class Sequences(Batches):
     With `jitter` > 0 each face is one sequence: T times the same picture, each time moved by up to `jitter` of the crop along
     both axes (paper 3, section 4.2: "a few pixels", T from 5 to 8). With `jitter` 0 the faces are frames of clips, and a
     sequence is T of them that follow one another. T is drawn anew for each batch from `frames`, both ends included; `index`
-    (B, T) says which faces they are. A pass sees about as many frames as there are faces; clips have no odd end left out.
+    (B, T) says which faces they are. A pass sees about as many frames as there are faces: with `jitter` that is one face in
+    eight or so, chosen anew in each pass.
     Light, colour and noise of `augment` are drawn anew for each frame. Differs from the paper: moves are not whole pixels.
 
     Raises InputError where no clip is as long as a sequence.
@@ -59,7 +60,7 @@ class Sequences(Batches):
         self.batch_size = min(batch_size, len(self.starts))
 
     def __len__(self) -> int:
-        return max(1, len(self.faces) // (self.batch_size * (1 if self.jitter else self.frames[1])))
+        return max(1, len(self.faces) // (self.batch_size * self.frames[1]))
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.starts[torch.randperm(len(self.starts), generator=self.generator)]

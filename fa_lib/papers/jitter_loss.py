@@ -30,11 +30,13 @@ THRESHOLDS = (0.0, 0.1, 0.4, 0.6)  # Table 4, besides 0.2
 @dataclass(frozen=True)
 class Settings:
     """What a profile trains: options of each network; photographs seen by networks, more of them with registration, frames seen
-    by the ConvLSTM; batches of pictures and of sequences; rates; width of the ConvLSTM's state; augmentation.
+    by the ConvLSTM, and the share of these with which AFLW, COFW and WFLW make do; batches of pictures and of sequences; rates;
+    width of the ConvLSTM's state; augmentation.
     """
 
     options: dict[str, tuple[tuple[str, float], ...]]
     seen: tuple[int, int, int]
+    share: float
     batches: tuple[int, int]
     lr: dict[str, float]
     fine_lr: float
@@ -45,31 +47,22 @@ class Settings:
 PLAIN = Augment(flip=0.5, scale=(0.85, 1.1))
 TURNED = Augment(flip=0.5, scale=(0.75, 1.1), degrees=30, brightness=0.1, contrast=0.2, noise=0.02)
 MASS = (("mass", math.pi),)  # of a Gaussian exp(-r^2), 1 high: networks start from maps that are positive, and learn sooner
-RATES = {"hrnet_w18": 3e-3, "awing": 4e-3, "lab": 4e-3, "cpm": 2e-3}
+SMALL = {
+    "hrnet_w18": (("width", 4), *MASS), "awing": (("width", 32), ("stacks", 2), ("depth", 3), *MASS),
+    "lab": (("width", 32), ("stacks", 2), ("depth", 3), *MASS), "cpm": (("width", 8), *MASS),
+}  # fmt: skip
+RATES = {"hrnet_w18": 4e-3, "awing": 4e-3, "lab": 6e-3, "cpm": 2e-3}
+FAST = {"hrnet_w18": 1e-2, "awing": 1.2e-2, "lab": 8e-3, "cpm": 8e-3}  # for few steps
 SETTINGS = {
-    "smoke": Settings(
-        {"hrnet_w18": (("width", 3), *MASS), "awing": (("width", 16), *MASS), "lab": (("width", 16), *MASS),
-         "cpm": (("width", 8), *MASS)},
-        seen=(24, 24, 96), batches=(12, 4), lr=RATES, fine_lr=1e-3, hidden=8, augment=PLAIN,
-    ),
-    "quick": Settings(
-        {"hrnet_w18": (("width", 6), *MASS), "awing": (("width", 32), *MASS), "lab": (("width", 32), *MASS),
-         "cpm": (("width", 16), *MASS)},
-        seen=(1800, 600, 2400), batches=(16, 4), lr=RATES, fine_lr=1e-3, hidden=16, augment=PLAIN,
-    ),
-    "desk": Settings(
-        {"hrnet_w18": (("width", 6), *MASS), "awing": (("width", 32), *MASS), "lab": (("width", 32), *MASS),
-         "cpm": (("width", 16), *MASS)},
-        seen=(12_000, 4000, 12_000), batches=(16, 4), lr=RATES, fine_lr=1e-3, hidden=24, augment=TURNED,
-    ),
+    "smoke": Settings(SMALL, (24, 24, 48), 1, (12, 4), FAST, 5e-3, hidden=4, augment=PLAIN),
+    "quick": Settings(SMALL, (1200, 600, 1200), 0.5, (16, 4), FAST, 5e-3, hidden=8, augment=PLAIN),
+    "desk": Settings(SMALL, (6000, 2000, 2400), 0.67, (16, 4), RATES, 3e-3, hidden=16, augment=TURNED),
     "full": Settings(
-        dict.fromkeys(NETWORKS.values(), MASS),
-        seen=(120_000, 40_000, 240_000), batches=(24, 8), lr=RATES, fine_lr=1e-4, hidden=None, augment=TURNED,
+        dict.fromkeys(NETWORKS.values(), MASS), (120_000, 40_000, 240_000), 1, (24, 8), RATES, 1e-4, hidden=None, augment=TURNED
     ),
     "paper": Settings(
-        dict.fromkeys(NETWORKS.values(), ()),
-        seen=(60 * 3148, 20 * 3148, 60 * 3148 * 6), batches=(16, 8), lr=dict.fromkeys(RATES, 1e-4), fine_lr=1e-4, hidden=None,
-        augment=TURNED,
+        dict.fromkeys(NETWORKS.values(), ()), (60 * 3148, 20 * 3148, 60 * 3148 * 6), 1, (16, 8), dict.fromkeys(RATES, 1e-4), 1e-4,
+        hidden=None, augment=TURNED,
     ),
 }  # fmt: skip
 
@@ -137,9 +130,10 @@ def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:
     options, settings = {**others, **other}, SETTINGS[profile]
     photographs, more, frames = settings.seen
     pictures, sequences = settings.batches
+    share = 1 if source.dataset.removeprefix("synthetic/") == "300w" else settings.share
 
     def plan(seen: int, faces: int, batch: int, rate: float) -> training.Plan:
-        return training.Plan(epochs=max(1, round(seen / faces)), batch_size=batch, lr=rate, drops=(0.6, 0.85))
+        return training.Plan(epochs=max(1, round(share * seen / faces)), batch_size=batch, lr=rate, drops=(0.75, 0.92))
 
     if kind == "backbone":
         network = NETWORKS[row]
@@ -150,8 +144,7 @@ def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:
         config = Registered(plan=plan(more, source.faces, pictures, rate), **options)
     elif kind == "tuned":
         clips = others.get("clips", False) and source.landmarks == 68  # there are no clips of other points
-        a_pass = 3 * source.clips * source.frames if clips else 6.5 * source.faces  # frames in one
-        schedule = plan(frames, a_pass, sequences, settings.fine_lr)
+        schedule = plan(frames, 3 * source.clips * source.frames if clips else source.faces, sequences, settings.fine_lr)
         config = FineTune(source=source, plan=schedule, **{"hidden": settings.hidden, **options, "clips": clips})
     else:
         config = Reading(**{"decoder": PDC, **options})
@@ -159,9 +152,14 @@ def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:
 
 
 def chains() -> list[list[str]]:
-    """Rows that may be trained side by side: the networks first, since all others start from them."""
-    order = {"backbone": 0, "registered": 1, "tuned": 2, "read": 3}
-    return [[row] for row in sorted(ROWS, key=lambda row: order[_PARTS[row][0]])]
+    """Rows that may be trained side by side: all that start from one network, which they share, follow one another."""
+    return [[row for row in ROWS if _start(row) == name] for name in NETWORKS]
+
+
+def _start(row: str) -> str:
+    """The network from which a row starts."""
+    kind, others = _PARTS[row]
+    return row if kind == "backbone" else _start(next(others[key] for key in ("base", "backbone", "of") if key in others))
 
 
 def cost(run: runs.Run) -> float:
@@ -169,14 +167,14 @@ def cost(run: runs.Run) -> float:
     config = run.config
     if isinstance(config, Reading):
         return 10 if config.late_as is None else 300
-    of = {"hrnet_w18": 9.0, "awing": 2.5, "lab": 2.0, "cpm": 1.5}
+    of = {"hrnet_w18": 2.5, "awing": 1.6, "lab": 1.0, "cpm": 1.0}
     if isinstance(config, Backbone):
         return config.plan.epochs * config.faces * of[config.network]
-    network = base(run).config.network
     if isinstance(config, Registered):
-        return config.plan.epochs * config.faces * 2 * of[network]
-    frames = 3 * config.source.clips * config.source.frames if config.clips else 6.5 * config.faces
-    return config.plan.epochs * frames * (of[network] / 3 + 1)
+        return config.plan.epochs * config.faces * 2
+    if config.clips:
+        return config.plan.epochs * 3 * config.source.clips * config.source.frames * 0.2 + 200
+    return config.plan.epochs * config.faces * (of[base(run).config.network] / 3 + 0.2) + 200
 
 
 def base(run: runs.Run) -> runs.Run:

@@ -79,14 +79,14 @@ class RegistrationStep:
         self.images, self.moved = torch.from_numpy(np.array(clips.crops()[0])).to(where), torch.from_numpy(moved).to(where)
 
     def __call__(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        parts = self.supervised(net, batch)
+        learned = self.supervised(net, batch)["total"]
         drawn = torch.randint(len(self.seconds), (self.config.pairs,), generator=self.generator)
         second = self.seconds[drawn].to(self.images.device)
         pictures = self.images[torch.cat([second - 1, second])].permute(0, 3, 1, 2).float() / 255
         size = pictures.shape[-1]
         before, after = models.landmarks_of(net(pictures), size, self.config.decoder.method).chunk(2)
-        parts["registration"] = registration(before, after, self.moved[second]) * (UNIT / size)
-        return {**parts, "total": parts["total"] + self.config.weight * parts["registration"]}
+        registered = registration(before, after, self.moved[second]) * (UNIT / size)
+        return {"heatmaps": learned, "registration": registered, "total": learned + self.config.weight * registered}
 
 
 def registration(before: Tensor, after: Tensor, moved: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ that there is in another way, or smooths them with a filter.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -26,7 +27,7 @@ from fa_lib.models.stable import Stable
 from fa_lib.papers.self_distillation_training import DataSource
 
 SIGMA = 1.0  # cells; the height of the Gaussians is 1
-UNIT = 256  # landmark losses count pixels of a 256-pixel crop, whatever the input size
+UNIT = 256  # registration counts pixels of a 256-pixel crop, whatever the input size
 SHIFT = 6 / 256  # section 4.2: "a few pixels"
 FRAMES = (5, 8)  # section 4.2
 THETA, THETA_PDC, XI = 1.0, 0.2, 0.25  # section 4.5; the paper gives no xi: here a quarter of a cell, a pixel of 256
@@ -76,10 +77,7 @@ class Source(DataSource):
 
 @dataclass(frozen=True)
 class Backbone:
-    """A heatmap net that learns single pictures. AWing's learns with the adaptive wing loss and a boundary map, others with L2.
-
-    Besides its heatmaps a training of ours fits the landmarks themselves, which the papers need not: theirs are long.
-    """
+    """A heatmap net that learns single pictures: AWing's with the adaptive wing loss and a boundary map, others with L2."""
 
     network: str
     options: tuple[tuple[str, float], ...]
@@ -118,20 +116,15 @@ class BackboneStep:
         self.lines = lines
 
     def __call__(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        size, lined = batch.images.shape[-1], hasattr(net, "with_boundary")
+        lined = hasattr(net, "with_boundary")
         output = net.with_boundary(batch.images) if lined else net(batch.images)
-        cells, points = output[-1].shape[-1], batch.landmarks.shape[1]
-        at = to_map(batch.landmarks, size / cells)
+        cells = output[-1].shape[-1]
+        at = to_map(batch.landmarks, batch.images.shape[-1] / cells)
         target = draw(at, cells, SIGMA, variance="s2")
         if lined:
             target = torch.cat([target, draw_boundary(at, self.lines, cells, SIGMA)], 1)
         fit = losses.adaptive_wing if lined else _summed_mse
-        found = models.landmarks_of([output[-1][:, :points]], size)
-        parts = {
-            "heatmaps": torch.stack([fit(maps, target) for maps in output]).sum(),
-            "landmarks": losses.l2(found * (UNIT / size), batch.landmarks * (UNIT / size)),
-        }
-        return {**parts, "total": sum(parts.values())}
+        return {"total": torch.stack([fit(maps, target) for maps in output]).sum()}
 
 
 def _summed_mse(pred: Tensor, target: Tensor) -> Tensor:
@@ -178,15 +171,15 @@ class FineTune:
         net.backbone.load_state_dict(runs.get(self.backbone).network().state_dict())
         generator = Generator().manual_seed(1000 * run.seed)
         faces = self.source.clips_to_learn() if self.clips else self.source.train()
-        augment = Augment(flip=0.5) if self.clips else self.backbone.config.augment
-        jitter = 0.0 if self.clips else SHIFT
+        augment, jitter = (Augment(), 0.0) if self.clips else (self.backbone.config.augment, SHIFT)
         batches = Sequences(faces, augment, self.plan.batch_size, training.device(), generator, frames=FRAMES, jitter=jitter)
-        log = training.fit(net, batches, self.step, self.plan, folder, title=run.id)
-        return net, log, predictions(net, self.source, self.decoder)
+        frozen = frozen_maps(self.backbone, self.source, "clips_to_learn") if self.clips else None
+        log = training.fit(net, batches, partial(self.step, frozen=frozen), self.plan, folder, title=run.id)
+        return net, log, predictions(net, self.source, self.decoder, self.backbone)
 
-    def step(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The loss of one batch of sequences: the mean over their frames."""
-        maps, _ = net.sequence(batch.images)
+    def step(self, net: nn.Module, batch: Batch, frozen: Tensor | None = None) -> dict[str, Tensor]:
+        """The loss of one batch of sequences: the mean over their frames. `frozen`: see `frozen_maps`."""
+        maps, _ = net.sequence(batch.images) if frozen is None else net.convlstm(frozen[batch.index])
         size, cells = batch.images.shape[-1], maps.shape[-1]
         at = to_map(batch.landmarks, size / cells)
         target = draw(at.flatten(0, 1), cells, SIGMA, variance="s2").view_as(maps)
@@ -276,48 +269,73 @@ def _mean_lag(tracks: np.ndarray, truth: np.ndarray, clips: np.ndarray) -> float
     return float(np.nanmean([metrics.lag(tracks[clips == name], truth[clips == name]) for name in np.unique(clips)]))
 
 
-def predictions(net: nn.Module, source: Source, decoder: Decoder) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=3)  # those of one backbone, from which many rows start
+def frozen_maps(backbone: runs.Run, source: Source, split: Literal["test", "video", "clips_to_learn"]) -> Tensor | None:
+    """Heatmaps (N, K, h, h) of a trained backbone, which never change, on the faces of a split of `source`; on the device.
+
+    None for pictures of more than 128 pixels, whose maps would fill the memory: they are then computed whenever needed.
+    """
+    if source.size > 128:
+        return None
+    net = runs.get(backbone).network().to(training.device())
+    return torch.cat(list(_maps(net, getattr(source, split)().crops()[0])))
+
+
+def predictions(net: nn.Module, source: Source, decoder: Decoder, backbone: runs.Run | None = None) -> dict[str, np.ndarray]:
     """Landmarks (N, K, 2) in crop pixels of test faces and, with 68 points, of test clips: "test", "video" as `decoder` reads
-    them, "test argmax" and so on by each decoder. A `Stable` net starts each photograph and each clip anew (section 4.2).
+    them, "test argmax" and so on by each decoder. A `Stable` net starts each photograph and each clip anew (section 4.2);
+    `backbone` is the run that its backbone comes from.
     """
     (test, video), found = (source.test(), source.video()), {}
     sets = {"test": (test, None), "video": (video, video.group)}  # clips have 68 points, but a user's own faces have no clips
     for name, (faces, clips) in sets.items():
         if faces.landmarks.shape[1] == source.landmarks:
             none = dict.fromkeys(map(str, DECODERS), np.zeros((0, source.landmarks, 2), np.float32))
-            every = read(net, faces.crops()[0], DECODERS, clips) if len(faces) else none
+            frozen = frozen_maps(backbone, source, name) if backbone and len(faces) else None
+            every = read(net, faces.crops()[0], DECODERS, clips, frozen) if len(faces) else none
             found |= {name: every[str(decoder)], **{f"{name} {by}": landmarks for by, landmarks in every.items()}}
     return found
 
 
 @torch.no_grad()
 def read(
-    net: nn.Module, crops: np.ndarray, decoders: tuple[Decoder, ...], clips: np.ndarray | None = None
+    net: nn.Module,
+    crops: np.ndarray,
+    decoders: tuple[Decoder, ...],
+    clips: np.ndarray | None = None,
+    frozen: Tensor | None = None,
 ) -> dict[str, np.ndarray]:
     """Landmarks (N, K, 2) by decoder in crop pixels, for crops (N, size, size, 3) uint8.
 
-    `clips` (N,) says which frames belong together, in order; None for photographs, each of which is alone.
+    `clips` (N,) says which frames belong together, in order; None for photographs, each of which is alone. `frozen`
+    (N, K, h, h): what the backbone of a `Stable` net says of the crops, where that is known.
     """
     net.eval()
     found: dict[str, list[Tensor]] = {str(decoder): [] for decoder in decoders}
-    for maps in _maps(net, crops, clips):
+    for maps in _maps(net, crops, clips, frozen):
         for decoder in decoders:
             found[str(decoder)].append(decoder(maps, crops.shape[1]).float().cpu())
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
-def _maps(net: nn.Module, crops: np.ndarray, clips: np.ndarray | None, batch_size: int = 32) -> Iterator[Tensor]:
+@torch.no_grad()
+def _maps(
+    net: nn.Module, crops: np.ndarray, clips: np.ndarray | None = None, frozen: Tensor | None = None, batch_size: int = 32
+) -> Iterator[Tensor]:
     """Heatmaps (B, K, h, h) of all crops in their order; a `Stable` net carries its state from frame to frame of a clip."""
-    where = next(net.parameters()).device
-    carried = clips is not None and isinstance(net, Stable)
-    edges = np.flatnonzero(np.r_[True, clips[1:] != clips[:-1], True]) if carried else (0, len(crops))
+    where, stable = next(net.parameters()).device, isinstance(net, Stable)
+    edges = np.flatnonzero(np.r_[True, clips[1:] != clips[:-1], True]) if stable and clips is not None else (0, len(crops))
     for first, end in pairwise(edges):
         state = None
         for start in range(first, end, batch_size):
-            some = torch.from_numpy(np.array(crops[start : min(start + batch_size, end)])).to(where)
-            pictures = some.permute(0, 3, 1, 2).float() / 255
-            if carried:
-                maps, state = net.sequence(pictures[None], state)
+            part = slice(start, min(start + batch_size, end))
+            if frozen is None:
+                pictures = torch.from_numpy(np.array(crops[part])).to(where).permute(0, 3, 1, 2).float() / 255
+                maps = (net.backbone if stable else net)(pictures)[-1]
+            else:
+                maps = frozen[part]
+            if stable and clips is not None:
+                maps, state = net.convlstm(maps[None], state)
                 yield maps[0]
             else:
-                yield net(pictures)[-1]
+                yield net.convlstm(maps[:, None])[0][:, 0] if stable else maps

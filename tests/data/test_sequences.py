@@ -97,9 +97,10 @@ def test_the_stream_goes_on_from_its_generator(faces):
 
 
 def test_lengths_of_a_pass(faces):
-    assert len(stream(faces, jitter=0.03)) == 10  # twenty faces, two at a time
-    assert len(stream(faces)) == 1  # twenty frames, sixteen at a time
-    assert len(list(stream(faces))) == 1
+    for jitter in (0.03, 0.0):
+        assert len(stream(faces, jitter=jitter)) == 1  # twenty faces, as many frames, sixteen at a time
+        assert len(list(stream(faces, jitter=jitter))) == 1
+    assert len(Sequences(faces, Augment(), 2, frames=(2, 3), jitter=0.03)) == 3  # six at a time
 
 
 def test_clips_that_are_too_short_are_refused(faces, refusal):

@@ -1,5 +1,7 @@
 """Paper 3: rows start from whom they say, backbones stay as they are, the loss is the paper's, readings read what there is."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,23 @@ def test_long_clips_are_read_in_parts(net: Stable):
     assert np.allclose(found, training.Decoder("local")(maps, 64).numpy(), atol=1e-3)
 
 
+def test_maps_that_are_kept_are_those_of_the_backbone(study: Study):
+    run = study.run("lab-video", 0)
+    net, source = run.config.build(), run.config.source
+    torch.nn.init.normal_(net.convlstm.correction.weight, std=0.3)
+    net.backbone.load_state_dict(runs.get(run.config.backbone).network().state_dict())
+    kept = training.frozen_maps(run.config.backbone, source, "video")
+    pictures, by, clips = source.video().crops()[0], (training.PDC, training.Decoder("local")), source.video().group
+    for group in (clips, None):
+        computed, looked_up = (training.read(net, pictures, by, group, frozen) for frozen in (None, kept))
+        assert all(np.allclose(computed[name], looked_up[name], atol=1e-4) for name in computed)
+    index = torch.tensor([[0, 1, 2], [5, 6, 7]])
+    images = torch.from_numpy(np.array(pictures))[index].permute(0, 1, 4, 2, 3).float() / 255
+    batch = Batch(images, torch.from_numpy(source.video().landmarks)[index].float(), index)
+    assert torch.allclose(*(run.config.step(net, batch, frozen)["total"] for frozen in (None, kept)), rtol=1e-5)
+    assert training.frozen_maps(run.config.backbone, dataclasses.replace(source, size=256), "video") is None
+
+
 def test_readings_are_other_decoders_and_filters_of_one_run(study: Study):
     awing, average, pdc = (runs.get(study.run(row, 0)) for row in ("awing", "awing-pdc-average", "awing-pdc"))
     assert np.array_equal(pdc.predictions["test"], awing.predictions["test pdc 0.2"])
@@ -164,9 +183,9 @@ def test_registration_asks_landmarks_to_move_as_flow_does():
 
 def test_registered_networks_go_on_from_their_base(study: Study):
     log = runs.get(study.run("cpm-sbr", 0)).log
-    assert set(log.columns) >= {"heatmaps", "landmarks", "registration", "total"} and np.isfinite(log["total"]).all()
+    assert set(log.columns) >= {"heatmaps", "registration", "total"} and np.isfinite(log["total"]).all()
     row = log.iloc[0]
-    assert row["total"] == pytest.approx(row["heatmaps"] + row["landmarks"] + 0.5 * row["registration"], rel=1e-5)
+    assert row["total"] == pytest.approx(row["heatmaps"] + 0.5 * row["registration"], rel=1e-5)
 
 
 def test_unknown_rows_are_refused(study: Study, refusal):
