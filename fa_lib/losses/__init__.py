@@ -2,6 +2,7 @@
 
 from fa_lib.losses.adaptive_wing import adaptive_wing, wing
 from fa_lib.losses.heatmap import heatmap_mse
+from fa_lib.losses.heatmap_distillation import kl_maps, triple
 from fa_lib.losses.jitter import geman_mcclure, jitter, modulation
 from fa_lib.losses.knowledge_distillation import assistive, kd_loss, main_loss, weight
 from fa_lib.losses.landmark import l2
@@ -17,6 +18,7 @@ __all__ = [
     "heatmap_mse",
     "jitter",
     "kd_loss",
+    "kl_maps",
     "l1",
     "l2",
     "main_loss",
@@ -25,6 +27,7 @@ __all__ = [
     "sct",
     "self_distillation",
     "smooth_l1",
+    "triple",
     "weight",
     "wing",
 ]

@@ -5,7 +5,7 @@ Two kinds: **coordinate nets** map pictures (B, 3, H, H), values in [0, 1], to l
 One is neither: `convlstm` maps heatmaps of successive frames to heatmaps; `stable.Stable` makes it and a heatmap net one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ Output = Tensor | list[Tensor]
 
 def _builders() -> dict[str, Callable[..., nn.Module]]:
     # imported here because timm alone takes seconds to import, and most commands build no network
-    from fa_lib.models import asmnet, awing, convlstm, cpm, efficientnet, fan, hourglass, hrnet, mobilenet, resnet
+    from fa_lib.models import asmnet, awing, convlstm, cpm, efficientnet, fan, hourglass, hrnet, hrsupernet, mobilenet, resnet
 
     return {
         "resnet18": resnet.ResNet18,
@@ -32,13 +32,14 @@ def _builders() -> dict[str, Callable[..., nn.Module]]:
         "cpm": cpm.CPM,
         "lab": hourglass.StackedHourglass,
         "awing": awing.AWing,
+        "hrsupernet": hrsupernet.HRSuperNet,
         "convlstm": convlstm.ConvLSTM,
     }
 
 
 def create(name: str, landmarks: int = 68, **options: Any) -> nn.Module:
     """A network with random weights, drawn from torch's global generator. Names: resnet18, fan2, fan4, hrnet_w18,
-    mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, convlstm.
+    mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, hrsupernet, convlstm.
 
     `options` go to the architecture (each but convlstm has a `width` that makes it narrow for small machines).
 
@@ -81,17 +82,22 @@ def freeze(net: nn.Module) -> Callable[[Tensor], Output]:
     return teacher
 
 
-def count_parameters(net: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+def count_parameters(net: nn.Module, without: Collection[str] = ()) -> int:
+    """Number of trainable parameters, but for those of the parts named in `without`: attributes of `net`, as "head"."""
+    named = ((name.split(".")[0], parameter) for name, parameter in net.named_parameters())
+    return sum(parameter.numel() for part, parameter in named if parameter.requires_grad and part not in without)
 
 
-def count_macs(net: nn.Module, size: int = 256) -> int:
-    """Multiply-adds of one forward pass on one `size` x `size` picture (what many papers call FLOPs)."""
+def count_macs(net: nn.Module, size: int = 256, without: Collection[str] = ()) -> int:
+    """Multiply-adds of one forward pass on one `size` x `size` picture (what many papers call FLOPs), biases apart.
+
+    `without`: parts of `net` that are not counted, as in `count_parameters`.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     training = net.training
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(next(net.parameters()).new_zeros(1, 3, size, size))
     net.train(training)
-    return counter.get_total_flops() // 2
+    counts, name = counter.get_flop_counts(), type(net).__name__
+    return (counter.get_total_flops() - sum(sum(counts.get(f"{name}.{part}", {}).values()) for part in without)) // 2
