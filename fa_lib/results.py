@@ -20,7 +20,7 @@ class Table:
 
     `dataset`: which of the paper's data sets, None for its first; a test set of another one is written "cofw/test".
     `costs`: for a table of what networks cost, a function of a study and a row that measures its columns; such a table needs
-    no run.
+    no run. `gaps`: pairs of a row and a data set where the paper has a dash, and nothing is trained.
     """
 
     number: int
@@ -32,6 +32,7 @@ class Table:
     extra: tuple[str, ...] = ("kept", "nme")  # columns of ours that the paper does not have
     dataset: str | None = None
     costs: Callable[[Study, str], dict[str, float]] | None = None
+    gaps: tuple[tuple[str, str], ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -115,6 +116,8 @@ def measure(study: Study, table: Table) -> pd.DataFrame:
             continue
         for split in table.splits:
             dataset, name = table.locate(split)
+            if (row, dataset) in table.gaps:
+                continue
             part = study.on(dataset)
             origin = {**_origin(part, row, name), "split": split}
             for metric in table.metrics:

@@ -79,7 +79,7 @@ class Study:
     def shown(self) -> tuple[str, ...]:
         """The rows of this data set's tables."""
         tables = [t for t in self.paper.TABLES if self.dataset in t.datasets and t.costs is None]
-        named = {row for t in tables for row in t.rows.values()}
+        named = {row for t in tables for row in t.rows.values() if (row, self.dataset) not in t.gaps}
         return tuple(row for row in self.paper.ROWS if row in named)
 
     def run(self, row: str, seed: int) -> runs.Run:

@@ -5,6 +5,7 @@ others are of clips (300-VW). How a row trains is in jitter_loss_training.py and
 show in jitter_loss_figures.py (results) and jitter_loss_curves.py (the loss).
 """
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -222,6 +223,7 @@ TABLES = (
         1, "NME in %, and on COFW and WFLW failure rate in % and AUC, of networks before and after fine-tuning",
         _paired("ft"), ("nme", "fr", "auc"),
         ("common", "challenging", "test", "private", "aflw/full", "aflw/frontal", "cofw/test", "wflw/test"), extra=(),
+        gaps=tuple(itertools.product(("cpm-sbr", "cpm-sbr-ft"), ("cofw", "wflw"))),
     ),
     Table(
         2, "NRMSE and MCV in %, MAV in pixels^2 of a crop of 256 pixels, on the clips of 300-VW",

@@ -6,6 +6,7 @@ Every picture and clip here is rendered. Landmarks of a figure are those of the 
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from torch import nn
 
 from fa_lib import data, filters, metrics, plots, scores, training
 from fa_lib.data import Faces
@@ -200,10 +202,8 @@ def disturbed(pictures: np.ndarray, noise: float = 0.0, blur: float = 0.0, seed:
     return np.concatenate(parts)
 
 
-def tracks_of(study: Study, row: str, pictures: np.ndarray, clips: np.ndarray) -> np.ndarray:
-    """What a row finds in pictures (N, S, S, 3) of clips (N,), read and smoothed as the row says."""
-    trained = study.trained(row)[0]
-    config, net = trained.run.config, trained.network().to(training.device())
+def tracks_of(config: Any, net: nn.Module, pictures: np.ndarray, clips: np.ndarray) -> np.ndarray:
+    """What a row's network finds in pictures (N, S, S, 3) of clips (N,), read and smoothed as its configuration says."""
     found = read(net, pictures, (config.decoder,), clips)[str(config.decoder)]
     if isinstance(config, Reading) and config.filter:
         found = filters.smooth(config.FILTERS[config.filter[0]](**dict(config.filter[1])), found, clips)
@@ -218,10 +218,13 @@ def unsteadiness(study: Study, rows: tuple[str, ...] = DISTURBED) -> pd.DataFram
     """MCV and residual spread of rows on clips of `drivers`, both in %, by disturbance ("kind") and its level."""
     faces, lines = drivers(study), []
     truth, clips = faces.truth - faces.offset, [faces.group == name for name in np.unique(faces.group)]
+    trained = {row: study.trained(row)[0] for row in rows}
+    networks = {row: found.network().to(training.device()) for row, found in trained.items()}
     for kind, level in ((kind, level) for kind, levels in LEVELS.items() for level in levels):
         pictures = disturbed(faces.crops()[0], **{kind: level})
         for row in rows:
-            every = tracks_of(study, row, pictures, faces.group), truth, metrics.lengths(truth)
+            tracks = tracks_of(trained[row].run.config, networks[row], pictures, faces.group)
+            every = tracks, truth, metrics.lengths(truth)
             found, *true = ([values[clip] for clip in clips] for values in every)
             values = {"mcv": 100 * metrics.mcv(found), "spread": 100 * metrics.spread_residual(found, *true)}
             lines.append({"kind": kind, "level": level, "row": row, **values})

@@ -114,7 +114,8 @@ def test_figure_7_reads_each_network_twice(study: Study, monkeypatch: pytest.Mon
     frame = figures.figure7(study)[1].set_index(["row", "decoder", "axis"])
     assert len(frame) == 2 * 2 * 2
     clips = figures.drivers(study)
-    found = figures.tracks_of(study, "awing-video", clips.crops()[0], clips.group)[clips.still]
+    run = study.trained("awing-video")[0]
+    found = figures.tracks_of(run.run.config, run.network(), clips.crops()[0], clips.group)[clips.still]
     assert clips.landmarks.shape[1] == 0 and len(np.unique(clips.group)) == 1
     away = (found - found.mean(0)) * 256 / study.source.size
     for axis, values in zip("xy", away.reshape(-1, 2).T):
