@@ -19,8 +19,9 @@ SMALL = {
     "cpm": {"width": 4, "stride": 4},
     "lab": {"width": 16},
     "awing": {"width": 16},
+    "hrsupernet": {"width": 2, "blocks": 1},
 }
-STACKS = {"fan2": 2, "fan4": 4, "hrnet_w18": 1, "cpm": 3, "lab": 4, "awing": 4}
+STACKS = {"fan2": 2, "fan4": 4, "hrnet_w18": 1, "cpm": 3, "lab": 4, "awing": 4, "hrsupernet": 1}
 HEATMAP_NETS = tuple(STACKS)
 
 
@@ -211,7 +212,8 @@ def test_learns_two_faces_by_heart(name: str):
 @pytest.mark.parametrize("name", ["resnet", "FAN2", "", "hrnet", "efficientnet"])
 def test_unknown_network_is_refused(name: str):
     with pytest.raises(
-        InputError, match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, convlstm$"
+        InputError,
+        match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, hrsupernet, convlstm$",
     ):
         models.create(name)
 
