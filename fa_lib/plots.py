@@ -329,7 +329,8 @@ def claims(frame: pd.DataFrame, smoke: bool = False) -> Figure:
         axes.grid(False)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.tick_params(axis="y", length=0, labelsize=7)
-        unit = "in %" if all(scores.UNITS.get(metric) == 100 for metric in frame["metric"]) else "x 1000"
+        units = {scores.UNITS.get(metric, 1000) for metric in frame["metric"]}
+        unit = {(100,): "in %", (1000,): "x 1000"}.get(tuple(units), "in the unit of its table")
         paper = "bar: the paper's; " if frame["paper"].notna().any() else ""
         axes.set_xlabel(f"difference {unit}, with 95 % interval; {paper}shaded: the side it claims")
         if smoke:
