@@ -29,17 +29,26 @@ THRESHOLDS = (0.0, 0.1, 0.4, 0.6)  # Table 4, besides 0.2
 
 
 @dataclass(frozen=True)
+class Network:
+    """How a profile trains a network on photographs: its options, how many it sees, of how many in a batch, at which rate."""
+
+    options: tuple[tuple[str, float], ...]
+    seen: int
+    batch: int
+    lr: float
+
+
+@dataclass(frozen=True)
 class Settings:
-    """What a profile trains: options of each network; photographs seen by networks, more of them with registration, frames seen
-    by the ConvLSTM, and the share of these with which AFLW, COFW and WFLW make do; batches of pictures and of sequences; rates;
-    width of the ConvLSTM's state; augmentation.
+    """What a profile trains: the networks; photographs seen with registration, and frames seen by the ConvLSTM; the share of all
+    these with which AFLW, COFW and WFLW make do; sequences in a batch; rate and width of the ConvLSTM; augmentation.
     """
 
-    options: dict[str, tuple[tuple[str, float], ...]]
-    seen: tuple[int, int, int]
+    networks: dict[str, Network]
+    registered: int
+    frames: int
     share: float
-    batches: tuple[int, int]
-    lr: dict[str, float]
+    sequences: int
     fine_lr: float
     hidden: int | None
     augment: Augment
@@ -48,22 +57,31 @@ class Settings:
 PLAIN = Augment(flip=0.5, scale=(0.85, 1.1))
 TURNED = Augment(flip=0.5, scale=(0.75, 1.1), degrees=30, brightness=0.1, contrast=0.2, noise=0.02)
 MASS = (("mass", math.pi),)  # of a Gaussian exp(-r^2), 1 high: networks start from maps that are positive, and learn sooner
-SMALL = {
-    "hrnet_w18": (("width", 4), *MASS), "awing": (("width", 32), ("stacks", 2), ("depth", 3), *MASS),
-    "lab": (("width", 32), ("stacks", 2), ("depth", 3), *MASS), "cpm": (("width", 8), *MASS),
-}  # fmt: skip
-RATES = {"hrnet_w18": 4e-3, "awing": 4e-3, "lab": 6e-3, "cpm": 2e-3}
-FAST = {"hrnet_w18": 1e-2, "awing": 1.2e-2, "lab": 8e-3, "cpm": 8e-3}  # for few steps
+TWO = (("width", 32), ("stacks", 2), ("depth", 3), *MASS)  # of four hourglasses
+TINY = {
+    "hrnet": Network((("width", 4), *MASS), 1200, 16, 1e-2),
+    "awing": Network((("width", 32), ("stacks", 1), ("depth", 2), *MASS), 1800, 8, 6e-3),
+    "lab": Network((("width", 32), ("stacks", 2), ("depth", 2), *MASS), 1200, 16, 8e-3),
+    "cpm": Network((("width", 8), *MASS), 1200, 8, 2e-3),
+}
 SETTINGS = {
-    "smoke": Settings(SMALL, (24, 24, 48), 1, (12, 4), FAST, 5e-3, hidden=4, augment=PLAIN),
-    "quick": Settings(SMALL, (1200, 600, 1200), 0.5, (16, 4), FAST, 5e-3, hidden=8, augment=PLAIN),
-    "desk": Settings(SMALL, (6000, 2000, 2400), 0.67, (16, 4), RATES, 3e-3, hidden=16, augment=TURNED),
+    "smoke": Settings(
+        {name: replace(of, seen=24, batch=12) for name, of in TINY.items()},
+        24, 48, 1, sequences=4, fine_lr=5e-3, hidden=4, augment=PLAIN,
+    ),
+    "quick": Settings(TINY, 600, 1200, 0.5, sequences=4, fine_lr=5e-3, hidden=8, augment=PLAIN),
+    "desk": Settings(
+        {"hrnet": Network((("width", 4), *MASS), 6000, 16, 4e-3), "awing": Network(TWO, 6000, 16, 4e-3),
+         "lab": Network(TWO, 6000, 16, 6e-3), "cpm": Network((("width", 8), *MASS), 6000, 16, 2e-3)},
+        2000, 2400, 0.67, sequences=4, fine_lr=3e-3, hidden=16, augment=TURNED,
+    ),
     "full": Settings(
-        dict.fromkeys(NETWORKS.values(), MASS), (120_000, 40_000, 240_000), 1, (24, 8), RATES, 1e-4, hidden=None, augment=TURNED
+        {name: Network(MASS, 120_000, 24, 2e-3) for name in NETWORKS},
+        40_000, 240_000, 1, sequences=8, fine_lr=1e-4, hidden=None, augment=TURNED,
     ),
     "paper": Settings(
-        dict.fromkeys(NETWORKS.values(), ()), (60 * 3148, 20 * 3148, 60 * 3148 * 6), 1, (16, 8), dict.fromkeys(RATES, 1e-4), 1e-4,
-        hidden=None, augment=TURNED,
+        {name: Network((), 60 * 3148, 16, 1e-4) for name in NETWORKS},
+        20 * 3148, 60 * 3148 * 6, 1, sequences=8, fine_lr=1e-4, hidden=None, augment=TURNED,
     ),
 }  # fmt: skip
 
@@ -129,23 +147,22 @@ def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:
         key: run(name, profile, seed, source) for key, name in others.items() if key in ("base", "backbone", "of", "late_as")
     }
     options, settings = {**others, **other}, SETTINGS[profile]
-    photographs, more, frames = settings.seen
-    pictures, sequences = settings.batches
-    share = 1 if source.dataset.removeprefix("synthetic/") == "300w" else settings.share
+    share = settings.share if source.dataset.removeprefix("synthetic/") in ("aflw", "cofw", "wflw") else 1
 
     def plan(seen: int, faces: int, batch: int, rate: float) -> training.Plan:
         return training.Plan(epochs=max(1, round(share * seen / faces)), batch_size=batch, lr=rate, drops=(0.75, 0.92))
 
     if kind == "backbone":
-        network = NETWORKS[row]
-        schedule = plan(photographs, source.faces, pictures, settings.lr[network])
-        config = Backbone(network, settings.options[network], source, schedule, settings.augment)
+        network = settings.networks[row]
+        schedule = plan(network.seen, source.faces, network.batch, network.lr)
+        config = Backbone(NETWORKS[row], network.options, source, schedule, settings.augment)
     elif kind == "registered":
-        rate = settings.lr[NETWORKS[others["base"]]] / 10
-        config = Registered(plan=plan(more, source.faces, pictures, rate), **options)
+        network = settings.networks[others["base"]]
+        config = Registered(plan=plan(settings.registered, source.faces, network.batch, network.lr / 10), **options)
     elif kind == "tuned":
         clips = others.get("clips", False) and source.landmarks == 68  # there are no clips of other points
-        schedule = plan(frames, 3 * source.clips * source.frames if clips else source.faces, sequences, settings.fine_lr)
+        a_pass = 3 * source.clips * source.frames if clips else source.faces  # frames in one, nearly
+        schedule = plan(settings.frames, a_pass, settings.sequences, settings.fine_lr)
         config = FineTune(source=source, plan=schedule, **{"hidden": settings.hidden, **options, "clips": clips})
     else:
         config = Reading(**{"decoder": PDC, **options})
