@@ -15,9 +15,8 @@ Unit = Literal["mbconv", "residual"]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Convolution without bias, batch norm with the authors' momentum."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    return [conv, nn.BatchNorm2d(outputs, momentum=0.01)]
+    """Convolution without bias, batch norm."""
+    return [nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
 
 
 class MBConv(nn.Module):
@@ -101,7 +100,8 @@ class HRSuperNet(nn.Module):
     `Stage`s with branches of `width` * (1, 2, 4, 8) channels, the last without units. The head enlarges the branches left in
     stage 10, joins them and reads them by two 1 x 1 convolutions. `unit`: "mbconv", or "residual", HRNet's, for Figure 6.
     `topology` (or its edges): the operations to build, all if None. `hidden`: channels within the head, None for as many as it
-    joins, as the slim networks of the authors have it. `mass`: see heatmaps.with_mass.
+    joins, as the slim networks of the authors have it. `momentum` of the batch norms: at 0.01, as published, their averages need
+    some 300 steps before they can be used. `mass`: see heatmaps.with_mass.
 
     Importance factors start at 1 (the paper does not say); they are used as they are, without softmax or sigmoid.
 
@@ -118,6 +118,7 @@ class HRSuperNet(nn.Module):
         blocks: int = 4,
         topology: Topology | Sequence[Edge] | None = None,
         hidden: int | None = None,
+        momentum: float = 0.01,
         mass: float | None = None,
     ) -> None:
         super().__init__()
@@ -146,14 +147,17 @@ class HRSuperNet(nn.Module):
         self.enlarge = nn.ModuleList(_larger(branch) for branch in self.joined)
         channels = sum(widths[branch] for branch in self.joined)
         hidden = hidden or channels
-        options = {"landmarks": landmarks, "width": width, "unit": unit, "blocks": blocks, "mass": mass}
+        options = {"landmarks": landmarks, "width": width, "unit": unit, "blocks": blocks, "momentum": momentum, "mass": mass}
         self.options = {**options, "topology": self.topology.edges, "hidden": hidden}  # HRSuperNet(**options) builds it again
         self.head = nn.Sequential(
             nn.Conv2d(channels, hidden, 1),
-            nn.BatchNorm2d(hidden, momentum=0.01),
+            nn.BatchNorm2d(hidden),
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden, landmarks, 1),
         )
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = momentum
 
     def alphas(self) -> nn.Parameter:
         """The importance factors, one number for each of `self.topology.edges`, in their order."""
