@@ -96,6 +96,11 @@ class Study:
         return self.source.test()
 
     @cached_property
+    def masked(self) -> Faces:
+        """The test faces behind face masks."""
+        return self.source.masked()
+
+    @cached_property
     def learned(self) -> Faces:
         """The training faces on which networks were measured against what they were to learn: the first ones."""
         count = len(self.trained(self.paper.ROWS[0])[0].predictions["learned"])
@@ -118,6 +123,9 @@ class Study:
         if split in ("video", "still"):
             every = np.ones(len(self.video), bool)
             return "video", self.video, every if split == "video" or self.video.still is None else self.video.still
+        if split.startswith("masked"):
+            part = split.removeprefix("masked").strip()
+            return "masked", self.masked, self.masked.part(part) if part else np.ones(len(self.masked), bool)
         if split == "learned":
             return "learned", self.learned, np.ones(len(self.learned), bool)
         every = np.ones(len(self.test), bool)
@@ -138,9 +146,10 @@ class Study:
         return self.twice.group if split == "twice" else faces.group[mask]
 
     def scores(self, row: str, split: str) -> np.ndarray:
-        """(S, M, fields) of a row on `test` or a part of it such as `common`; `video` (all clips), one of SCENARIOS, `still`
-        (frames without motion); `truth` (exact landmarks, rendered only); `learned` (training faces, against what the row was
-        to learn); `twice` (faces annotated twice, where the row may be "labels": the annotators themselves).
+        """(S, M, fields) of a row on `test` or a part of it such as `common`; `masked` or `masked common`, behind masks; `video`
+        (all clips), one of SCENARIOS, `still` (frames without motion); `truth` (exact landmarks, rendered only); `learned`
+        (training faces, against what the row was to learn); `twice` (faces annotated twice, where the row may be "labels": the
+        annotators themselves).
         """
         if (row, split) not in self._scores:
             self._scores[row, split] = np.stack(self._twice(row) if split == "twice" else self._once(row, split))
