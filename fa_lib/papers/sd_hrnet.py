@@ -140,6 +140,13 @@ def cost(run: runs.Run) -> float:
     return config.plan.epochs * config.faces / 2 if isinstance(config, Slim) and config.plan else 10
 
 
+def figures() -> dict:
+    """Figure number -> function of a study that draws it (matplotlib is imported here, since training does without)."""
+    from fa_lib.papers.sd_hrnet_figures import FIGURES
+
+    return FIGURES
+
+
 def _counted(study: Study, row: str) -> dict[str, float]:
     """Table 1: millions of parameters and billions of multiply-adds at 256 pixels, as published (width 18), of all and of what
     the paper counts: of slim networks all but the head, of the supernetwork all but stem and head, of HRNet all but the head.
