@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import Bbox
 from torch import nn
@@ -151,8 +150,8 @@ def _name(axes: Axes, frame: pd.DataFrame, column: str) -> None:
     at = axes.transData.transform(frame[[column, "nme"]].to_numpy(float))
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in at]
     panel = axes.get_window_extent()
-    round_about = ((6, 0), (-6, 0), (0, 6), (0, -6), (5, 5), (5, -5), (-5, 5), (-5, -5))
-    ways = [(x * reach, y * reach) for reach in (1, 2, 3.2, 4.5, 6, 8) for x, y in round_about]
+    round_about = ((6, 0), (-6, 0), (0, 6), (0, -6), (5, 5), (5, -5), (-5, 5), (-5, -5), (3, 6), (-3, 6), (3, -6), (-3, -6))
+    ways = [(x * reach, y * reach) for reach in (1, 2, 3, 4, 5, 6.5, 8, 10) for x, y in round_about]
     for one in frame.to_dict("records"):
         mine = one["from"] == "ours"
         for dx, dy in ways:
@@ -161,13 +160,15 @@ def _name(axes: Axes, frame: pd.DataFrame, column: str) -> None:
             text = axes.annotate(
                 one["label"], (one[column], one["nme"]), (dx, dy), textcoords="offset points", fontsize=6.5,
                 color=BLACK if mine else GREY, weight="bold" if mine else "normal", **side,
-                arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkA": 0, "shrinkB": 2},
             )  # fmt: skip
             text.set_in_layout(False)
-            box = Text.get_window_extent(text)  # without the line to the point
+            box = text.get_window_extent()
             inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 + 8 and panel.y0 <= box.y0 and box.y1 <= panel.y1
             if (inside and not any(box.overlaps(other) for other in taken)) or (dx, dy) == ways[-1]:
                 taken.append(box)
+                if max(abs(dx), abs(dy)) > 6:  # far from its point: a line leads there
+                    ends = {"xy": (one[column], one["nme"]), "xytext": (dx, dy), "textcoords": "offset points"}
+                    axes.annotate("", **ends, arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": GREY, "shrinkA": 0})
                 break
             text.remove()
 
