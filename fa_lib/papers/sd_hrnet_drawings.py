@@ -71,8 +71,9 @@ def table_of(name: str, dataset: str, topology: Topology, factors: Sequence[floa
 
     Columns `blocks` and `operations` count those of the whole topology.
 
-    >>> table_of("released", "COFW", PUBLISHED["cofw"])[["kept", "blocks", "operations"]].max().tolist()
-    [True, 27, 42]
+    >>> table = table_of("released", "COFW", PUBLISHED["cofw"])
+    >>> len(table), int(table["kept"].sum()), table["blocks"].unique().tolist(), table["operations"].unique().tolist()
+    (132, 42, [27], [42])
     """
     known = dict(zip(topology.edges, [float("nan")] * len(topology.edges) if factors is None else map(float, factors)))
     lines = [

@@ -178,6 +178,7 @@ def test_figure_5_shows_rendered_faces_from_easy_to_hard(study: Study, monkeypat
 def test_rendered_faces_stand_in_for_photographs(study: Study):
     real = Study(sd_hrnet, "smoke", seeds=1)
     real.source = replace(study.source, root="no such folder")  # of the same runs: where faces lie is no part of a run
+    real.test = None  # the photographs: nothing may touch them
     faces, found = figures.shown_faces(real)
     assert np.array_equal(faces.names, study.test.names)
     assert np.allclose(found, study.trained("sd")[0].predictions["test"], atol=1e-3)
@@ -195,6 +196,8 @@ def test_figure_6_cuts_from_all_operations_down(study: Study, monkeypatch: pytes
 def test_figures_2_3_and_7_list_what_they_draw(study: Study, monkeypatch: pytest.MonkeyPatch):
     names = {box for arrow in (*drawings.ARROWS, *drawings.COMPARED) for box in arrow[:2]}
     assert names == set(drawings.STUDENTS)
+    told = {loss: sorted(a for a, b, *_ in (*drawings.ARROWS, *drawings.COMPARED) if b == loss) for loss in ("taught", "truth")}
+    assert told == {"taught": ["maps 1", "maps 2", "told"], "truth": ["maps 1", "maps 2"]}
     slim = study.trained("cut")[0].network().topology
     counts = drawings.figure2(study)[1].query("kept == True").groupby("network")["operations"].agg(["first", "size"])
     assert counts.to_numpy().tolist() == [[n, n] for n in (len(slim.edges), 50, 132)]
