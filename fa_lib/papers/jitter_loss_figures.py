@@ -81,7 +81,7 @@ def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
         line = LOOKS[NAMES[row]](label=f"{NAMES[row]}: median {np.median(area):.2g} px$^2$", marker="")
         right.step([0, *area], np.linspace(0, 100, len(area) + 1), where="post", **line)
     frame = pd.concat(frames, ignore_index=True)
-    larger = next((factor for factor in (1, 2, 5, 10, 20, 50) if factor * frame["long"].median() > 4), 100)
+    larger = next((factor for factor in (100, 50, 20, 10, 5, 2) if factor * frame["long"].quantile(0.9) < 20), 1)
     picture = cv2.resize(part.crops()[0][0], (UNIT, UNIT), interpolation=cv2.INTER_CUBIC)
     plots.faces(left, (0.55 * picture + 0.45 * 255).astype(np.uint8))  # paler than the ellipses
     for one in frame.itertuples():

@@ -161,7 +161,7 @@ class Search:
 
 
 def kept(net: HRSuperNet, operations: int) -> Topology:
-    """The topology with the `operations` greatest importance factors, or some more where too few would leave no path.
+    """The smallest topology of the greatest importance factors in which at least `operations` are alive (see `Topology`).
 
     Differs from the paper: its thresholds (0.0017 on 300-W) belong to the length of its search, which decides how small a
     factor can become; how many operations they left (50 on 300-W, 42 on COFW, 40 on WFLW) can be asked for at any length.
@@ -179,10 +179,12 @@ def kept(net: HRSuperNet, operations: int) -> Topology:
         raise InputError(f"operations={operations}: the supernetwork has {len(sizes)}, so keep 1 to {len(sizes)} of them")
     for threshold in sizes[operations - 1 :]:
         try:
-            return net.topology.pruned(net.alphas().detach(), threshold)
+            topology = net.topology.pruned(net.alphas().detach(), threshold)
         except InputError:  # no path is left
             continue
-    raise AssertionError("the whole network has a path")
+        if len(topology.edges) >= operations:
+            return topology
+    raise AssertionError("the whole network has all of them")
 
 
 @dataclass(frozen=True)
