@@ -66,6 +66,11 @@ def test_verdicts_on_paper_3_are_the_recorded_ones(faces: str) -> None:
     assert found["It is steadier than a One-Euro filter at equal lag"] in ("undecided", "not reproduced")
 
 
+def test_registration_suffers_most_from_noise() -> None:
+    drawn = pd.read_csv(RECORDED / "jitter_loss" / "fig08.csv").query("kind == 'noise'").set_index(["level", "row"])["spread"]
+    assert drawn[0.0].idxmin() == "cpm-sbr" and drawn[0.15].idxmax() == "cpm-sbr"
+
+
 def test_mean_shape_is_the_recorded_one() -> None:
     drawn = pd.read_csv(RECORDED / "rendered_to_real" / "300w" / "fig01.csv").set_index("panel")
     assert f"looks at no picture, has {drawn.loc['baseline', 'nme']:.3g}." in README
