@@ -134,6 +134,14 @@ def test_students_part_and_what_they_start_from_stays(pair: runs.Run, slim: runs
     assert all(torch.equal(value, second[name]) for name, value in other.network().state_dict().items())
 
 
+def test_students_without_masks_are_one_and_the_same(pair: runs.Run):
+    """By Algorithm 1 they start alike; so Table 6's gain from a peer without masks does not follow from the paper."""
+    alike = dataclasses.replace(pair.config, masks=None, plan=Plan(epochs=1, batch_size=8, lr=5e-3))
+    trained = runs.get(run("alike", alike))
+    first, second = trained.network().first.state_dict(), trained.network().second.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first) and trained.log["peers"].max() < 1e-7
+
+
 def test_the_teacher_sees_no_mask_and_does_not_learn(pair: runs.Run):
     seen = {}
 
