@@ -245,8 +245,9 @@ class Distilled:
     """SD-HRNet: two copies of a slim network that learn together, from each other and from a teacher (section 3.2).
 
     `slim` is the run of a `Slim` without a plan. `teacher` None and `lambda2` 0 go together. `masks` names what covers the
-    students' pictures, None for nothing (Table 6): the two then start alike, see the same and stay alike, so that the peer tells
-    nothing, and what Table 6 prints for it must come from something that the paper does not say. The predictions "test 2" and "masked 2" are those of the second student.
+    students' pictures, None for nothing (Table 6): the two then start alike, see the same and stay alike, so that the peer
+    tells nothing, and what Table 6 prints for it must come from something that the paper does not say. The predictions
+    "test 2" and "masked 2" are those of the second student.
     """
 
     slim: runs.Run
