@@ -70,7 +70,7 @@ def speeds(study: Study) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def printed(study: Study) -> pd.DataFrame:
+def as_printed(study: Study) -> pd.DataFrame:
     """What the paper prints of each network: label, parameters in millions, macs in billions, nme in % on 300-W.
 
     Those of which Table 1 lacks a number are left out. Differs from the paper: mnv2_KD's row counts two for a multiply-add, here
@@ -101,7 +101,7 @@ def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
         time = one.loc["sd" if row == "slim" else row]
         nme = 100 * study.estimate(row, "nme", "test").value
         lines.append({"label": label, "from": "ours", "row": row, **values, "nme": nme, **time[["ms", "low", "high", "device"]]})
-    frame = pd.concat([printed(study).assign(**{"from": "paper"}), pd.DataFrame(lines)], ignore_index=True)
+    frame = pd.concat([as_printed(study).assign(**{"from": "paper"}), pd.DataFrame(lines)], ignore_index=True)
     figure = Figure(figsize=(WIDTH, 3.5))
     left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
     ours = frame[frame["from"] == "ours"]

@@ -128,7 +128,7 @@ def test_a_cut_is_counted_and_measured(by_hand: Callable):
 
 
 def test_printed_numbers_of_the_paper(study: Study):
-    frame = figures.printed(study).set_index("label")
+    frame = figures.as_printed(study).set_index("label")
     assert frame.loc["SD-HRNet", ["parameters", "macs", "nme"]].tolist() == [0.98, 0.59, 3.40]
     assert frame.loc["S-HRNet", "nme"] == 3.50 and frame.loc["HRNet"].tolist() == [4.3, 9.3, 3.32]
     assert frame.loc["mnv2_KD", "macs"] == 0.3  # the one row that counts two for a multiply-add
