@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, replace
 
 from fa_lib import runs, training
-from fa_lib.data import Augment, symmetry
-from fa_lib.data.readers import own
+from fa_lib.data import Augment
 from fa_lib.errors import InputError, suggest
+from fa_lib.papers import sources
 from fa_lib.papers.jitter_loss_registration import LOCAL, Registered
 from fa_lib.papers.jitter_loss_training import PDC, QUARTER, Backbone, Decoder, FineTune, Reading, Source
 from fa_lib.results import Claim, Table
@@ -119,23 +119,8 @@ ROWS = tuple(_PARTS)
 
 
 def source(profile: str, root: str | None = None, dataset: str = "300w") -> Source:
-    """The faces of a profile and data set ("300w", "aflw", "cofw", "wflw"): rendered, real where `root` is its folder, or own.
-
-    Raises InputError where the flip of a user's own scheme is wrong: training would mirror faces by it.
-    """
-    p, name = runs.PROFILES[profile], f"synthetic/{dataset}" if root is None else dataset
-    if own.is_manifest(root):
-        name = own.describe(root).name
-    train, test = OFFICIAL[dataset]
-    small = root is None or profile in ("smoke", "quick")
-    counts = (min(p.train_faces, train) if small else None, min(p.test_faces, test) if root is None else None)
-    unseen = Source(name, p.size, *counts, p.clips, p.frames, faces=0, fingerprint="", root=root)
-    faces = unseen.train()
-    if unseen.own:
-        symmetry.check(faces.landmarks, faces.scheme, root)
-    unseen = replace(unseen, faces=len(faces), landmarks=faces.landmarks.shape[1])
-    prints = [part.fingerprint for part in (faces, unseen.test(), unseen.video(), unseen.clips_to_learn())]
-    return replace(unseen, fingerprint="-".join(prints))
+    """The faces of a profile and data set ("300w", "aflw", "cofw", "wflw"): see `sources.prepared`."""
+    return sources.prepared(Source, profile, root, dataset, OFFICIAL[dataset], ("test", "video", "clips_to_learn"))
 
 
 def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from fa_lib import models, runs, training
-from fa_lib.data import Augment, symmetry
-from fa_lib.data.readers import own
+from fa_lib.data import Augment
 from fa_lib.errors import InputError, suggest
 from fa_lib.models.hrsupernet import HRSuperNet
 from fa_lib.models.topology import PUBLISHED, Topology
+from fa_lib.papers import sources
 from fa_lib.papers.sd_hrnet_training import Distilled, Search, Second, Slim, Source, Teacher
 from fa_lib.results import Claim, Table
 from fa_lib.study import Study
@@ -76,22 +76,8 @@ ROWS = tuple(_PARTS)
 
 
 def source(profile: str, root: str | None = None, dataset: str = "300w") -> Source:
-    """The faces of a profile and data set ("300w", "cofw", "wflw"): rendered, real where `root` is its folder, or a user's own.
-
-    Raises InputError where the flip of a user's own scheme is wrong: training would mirror faces by it.
-    """
-    p, name = runs.PROFILES[profile], f"synthetic/{dataset}" if root is None else dataset
-    if own.is_manifest(root):
-        name = own.describe(root).name
-    train, test = OFFICIAL[dataset]
-    small = root is None or profile in ("smoke", "quick")
-    counts = (min(p.train_faces, train) if small else None, min(p.test_faces, test) if root is None else None)
-    unseen = Source(name, p.size, *counts, p.clips, p.frames, faces=0, fingerprint="", root=root)
-    faces = unseen.train()
-    if unseen.own:
-        symmetry.check(faces.landmarks, faces.scheme, root)
-    prints = f"{faces.fingerprint}-{unseen.test().fingerprint}"
-    return replace(unseen, faces=len(faces), landmarks=faces.landmarks.shape[1], fingerprint=prints)
+    """The faces of a profile and data set ("300w", "cofw", "wflw"): see `sources.prepared`."""
+    return sources.prepared(Source, profile, root, dataset, OFFICIAL[dataset], ("test",))
 
 
 def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:
