@@ -64,9 +64,10 @@ class Masks:
 
 MASKS = {
     # "random-sized" is all the paper says; up to 40 % is what Zhong et al., whose method the released code has, propose
-    "paper": Masks(share=1.0, area=(0.02, 0.4)),
-    # On 300-W and COFW; it uses none on WFLW. It draws aspects uniformly, so that three rectangles in four are high, and paints
-    # into the picture itself, so that the second student's also bears the first one's mask: neither is imitated.
+    "large": Masks(share=1.0, area=(0.02, 0.4)),
+    # The released code's, on 300-W and COFW; it uses none on WFLW. It draws aspects uniformly, so that three rectangles in four
+    # are high, and paints into the picture itself, so that the second student's also bears the first one's mask: neither is
+    # imitated.
     "released": Masks(share=0.5, area=(0.02, 0.1)),
 }
 

@@ -21,7 +21,7 @@ def faces(by_hand):
     return by_hand(np.random.default_rng(0).uniform(8, 56, (9, 68, 2)))
 
 
-def stream(faces, masks: Masks = MASKS["paper"], augment: Augment = AUGMENT, seed: int = 1) -> MaskedBatches:
+def stream(faces, masks: Masks = MASKS["large"], augment: Augment = AUGMENT, seed: int = 1) -> MaskedBatches:
     return MaskedBatches(faces, augment, 4, generator=Generator().manual_seed(seed), masks=masks)
 
 

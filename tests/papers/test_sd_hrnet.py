@@ -30,7 +30,7 @@ def run(row: str, config: object) -> runs.Run:
 
 @pytest.fixture(scope="module")
 def search(source: stages.Source) -> runs.Run:
-    return run("search", stages.Search(OPTIONS, source, PLAN, Augment(flip=0.5)))
+    return run("search", stages.Search(OPTIONS, source, PLAN, Augment(flip=0.5), "pass"))
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +56,13 @@ def test_only_those_whose_turn_it_is_learn(search: runs.Run, turn: str):
     assert parts["total"].item() == pytest.approx(parts["mse"].item() + 5e-5 * 132, rel=1e-5)  # factors start at 1
 
 
-def test_turns_are_two_passes_over_all_faces(source: stages.Source):
-    turns = stages.Turns(Batches(source.train(), Augment(), 8, generator=torch.Generator().manual_seed(0)))
-    seen = [(batch.turn, index) for batch in turns for index in batch.index.tolist()]
-    assert len(turns) == 4 and [turn for turn, _ in seen] == ["alphas"] * 16 + ["weights"] * 16
-    assert sorted(index for _, index in seen[:16]) == sorted(index for _, index in seen[16:]) == list(range(16))
-    assert [index for _, index in seen[:16]] != [index for _, index in seen[16:]]
+@pytest.mark.parametrize(("by", "order"), [("pass", ["alphas"] * 2 + ["weights"] * 2), ("batch", ["alphas", "weights"] * 2)])
+def test_turns_are_two_passes_over_all_faces(source: stages.Source, by: str, order: list[str]):
+    turns = stages.Turns(Batches(source.train(), Augment(), 8, generator=torch.Generator().manual_seed(0)), by)
+    seen = [(batch.turn, batch.index.tolist()) for batch in turns]
+    assert len(turns) == 4 and [turn for turn, _ in seen] == order
+    alphas, weights = ([i for turn, index in seen if turn == one for i in index] for one in ("alphas", "weights"))
+    assert sorted(alphas) == sorted(weights) == list(range(16)) and alphas != weights
 
 
 def test_a_search_killed_between_the_turns_goes_on_to_the_same_architecture(
