@@ -20,6 +20,10 @@ Output = Tensor | list[Tensor]
 def _builders() -> dict[str, Callable[..., nn.Module]]:
     # imported here because timm alone takes seconds to import, and most commands build no network
     from fa_lib.models import asmnet, awing, convlstm, cpm, efficientnet, fan, hourglass, hrnet, hrsupernet, mobilenet, resnet
+    from fa_lib.models.fabrec import AutoEncoder, FabRec
+
+    def fabrec_with(skips: bool) -> Callable[..., nn.Module]:
+        return lambda landmarks, **options: FabRec(AutoEncoder(**options), landmarks, skips)
 
     return {
         "resnet18": resnet.ResNet18,
@@ -34,12 +38,14 @@ def _builders() -> dict[str, Callable[..., nn.Module]]:
         "awing": awing.AWing,
         "hrsupernet": hrsupernet.HRSuperNet,
         "convlstm": convlstm.ConvLSTM,
+        "fabrec": fabrec_with(skips=False),
+        "scaf": fabrec_with(skips=True),
     }
 
 
 def create(name: str, landmarks: int = 68, **options: Any) -> nn.Module:
     """A network with random weights, drawn from torch's global generator. Names: resnet18, fan2, fan4, hrnet_w18,
-    mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, hrsupernet, convlstm.
+    mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, hrsupernet, convlstm, fabrec, scaf.
 
     `options` go to the architecture (each but convlstm has a `width` that makes it narrow for small machines).
 

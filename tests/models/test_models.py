@@ -213,7 +213,8 @@ def test_learns_two_faces_by_heart(name: str):
 def test_unknown_network_is_refused(name: str):
     with pytest.raises(
         InputError,
-        match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, hrsupernet, convlstm$",
+        match=r"resnet18, fan2, fan4, hrnet_w18, mobilenet_v2, efficientnet_b3, asmnet, cpm, lab, awing, hrsupernet, "
+        r"convlstm, fabrec, scaf$",
     ):
         models.create(name)
 
