@@ -13,6 +13,8 @@ from torch import Tensor
 from fa_lib.errors import InputError
 from fa_lib.heatmaps import decode
 
+_NOTHING = 1e-30  # a value of a heatmap that is as good as 0, but has a logarithm
+
 
 def nnm(heatmaps: Tensor, window: int = 9, landmarks: Tensor | None = None) -> Tensor:
     """Negative Neighbourhood Magnitude (B,) of heatmaps (B, K, H, W), equation 1 of paper 5: greater is less sure.
@@ -60,10 +62,9 @@ def spatial_entropy(heatmaps: Tensor) -> Tensor:
     >>> [round(v, 4) for v in spatial_entropy(maps).tolist()]  # (log 2 + log 4) / 2
     [1.0397]
     """
-    mass = _checked(heatmaps).flatten(2).clamp(min=0)
-    total = mass.sum(-1, keepdim=True)
-    flat = mass.new_full((), 1 / mass.shape[-1])
-    return torch.special.entr(torch.where(total == 0, flat, mass / total)).sum(-1).mean(-1)
+    mass = _checked(heatmaps).flatten(2).clamp(min=_NOTHING)  # a new tensor: it may change in place
+    share = mass.div_(mass.sum(-1, keepdim=True))
+    return -share.log().mul_(share).sum(-1).mean(-1)
 
 
 def k_center_greedy(features: Tensor, chosen: Sequence[int], count: int) -> list[int]:

@@ -102,6 +102,8 @@ def test_entropy_is_its_definition(seed: int):
     maps = noise(3, 4, 6, 5, seed=seed)
     maps[0, 1] = maps[0, 1].abs().neg()  # nothing positive
     assert spatial_entropy(maps).tolist() == pytest.approx(literal_entropy(maps), abs=1e-12)
+    for scale in (1e-6, 1e6):
+        torch.testing.assert_close(spatial_entropy((scale * maps).float()), spatial_entropy(maps).float(), rtol=1e-5, atol=0)
 
 
 def test_entropy_has_its_ends():
@@ -117,9 +119,9 @@ def test_entropy_has_its_ends():
 
 @pytest.mark.parametrize("score", [nnm, spatial_entropy])
 def test_faces_are_scored_each_for_itself(score):
-    maps = noise(4, 3, 12, 12)
+    maps, before = noise(4, 3, 12, 12), noise(4, 3, 12, 12)
     torch.testing.assert_close(score(maps), torch.cat([score(face[None]) for face in maps]), rtol=1e-13, atol=0)
-    assert score(maps[:0]).shape == (0,)
+    assert score(maps[:0]).shape == (0,) and torch.equal(maps, before)
 
 
 @pytest.mark.parametrize("score", [nnm, spatial_entropy])
