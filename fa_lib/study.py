@@ -6,7 +6,7 @@ from types import ModuleType
 
 import numpy as np
 
-from fa_lib import metrics, runs
+from fa_lib import data, metrics, runs
 from fa_lib.data import Faces
 from fa_lib.data.twice import Twice
 from fa_lib.errors import InputError, suggest
@@ -97,7 +97,9 @@ class Study:
 
     @cached_property
     def masked(self) -> Faces:
-        """The test faces behind face masks."""
+        """The test faces behind face masks; none for own faces."""
+        if self.source.own:
+            return data.no_faces(self.source.size, self.test.scheme, f"{self.source.dataset} has no masked faces")
         return self.source.masked()
 
     @cached_property
@@ -125,7 +127,8 @@ class Study:
             return "video", self.video, every if split == "video" or self.video.still is None else self.video.still
         if split.startswith("masked"):
             part = split.removeprefix("masked").strip()
-            return "masked", self.masked, self.masked.part(part) if part else np.ones(len(self.masked), bool)
+            every = np.ones(len(self.masked), bool)  # own faces have none, and no parts
+            return "masked", self.masked, self.masked.part(part) if part and len(every) else every
         if split == "learned":
             return "learned", self.learned, np.ones(len(self.learned), bool)
         every = np.ones(len(self.test), bool)
@@ -164,7 +167,7 @@ class Study:
         found = [t.predictions for t in self.trained(row)]
         targets = [f["learned_target"] if name == "learned" else target[mask] for f in found]
         told = {"lengths": lengths, "scheme": faces.scheme, "size": faces.size}
-        return [features(f[name][mask], goal, clips, **told) for f, goal in zip(found, targets)]
+        return [features(f[name][mask] if mask.any() else goal, goal, clips, **told) for f, goal in zip(found, targets)]
 
     def _twice(self, row: str) -> list[np.ndarray]:
         labels = self.twice.first_labels

@@ -9,7 +9,7 @@ from fa_lib import data, plots, runs
 from fa_lib.__main__ import main
 from fa_lib.errors import InputError
 from fa_lib.notebook import settings
-from fa_lib.papers import self_distillation
+from fa_lib.papers import sd_hrnet, self_distillation
 from fa_lib.papers import self_distillation_figures as figures
 from fa_lib.results import Study, folder
 
@@ -58,6 +58,14 @@ def test_set_has_no_video_and_no_pairs_and_says_so(study: Study):
     assert np.isnan(study.estimate("resnet18-gt", "jitter", "still").value)
     assert study.test.parts() == ["test"] and len(study.test) == 12 and study.source.faces == 24
     assert folder(self_distillation, "smoke", study.source.dataset) == "smoke/self_distillation/mydata"
+
+
+def test_set_has_no_faces_behind_masks_and_says_so(own_data: Path, study: Study):
+    slim = Study(sd_hrnet, "smoke", str(own_data), seeds=1)
+    assert not slim.has("masked") and not slim.has("masked common") and slim.has("test")
+    assert slim.about("masked") == "mydata has no masked faces: no such data (masked)."
+    found = slim.estimate("hrnet", "nme", "masked common")
+    assert np.isnan([found.value, found.low, found.high]).all() and slim.estimate("hrnet", "nme", "test").value > 0
 
 
 @pytest.mark.parametrize("number", [2, 4])
