@@ -119,7 +119,7 @@ class Decoder(nn.Module):
         return self.picture(x)
 
 
-class LatentDiscriminator(nn.Sequential):
+class LatentDiscriminator(nn.Module):
     """Codes (B, latent) -> how much each looks drawn from a normal distribution (B, 1), as a logit.
 
     Differs from 3FabRec's code, as does `ImageDiscriminator`: no sigmoid at the end, so that the loss can take the logarithm
@@ -130,11 +130,15 @@ class LatentDiscriminator(nn.Sequential):
     """
 
     def __init__(self, latent: int = 99, hidden: int = 1000) -> None:
+        super().__init__()
         first = [nn.Linear(latent, hidden), nn.Dropout(0.2), nn.ReLU()]
-        super().__init__(*first, nn.Linear(hidden, hidden), nn.Dropout(0.2), nn.ReLU(), nn.Linear(hidden, 1))
+        self.body = nn.Sequential(*first, nn.Linear(hidden, hidden), nn.Dropout(0.2), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.body(z)
 
 
-class ImageDiscriminator(nn.Sequential):
+class ImageDiscriminator(nn.Module):
     """Pictures (B, 3, size, size) -> how much each looks like a photograph (B, 1), as a logit, the mean over its patches.
 
     `width`: that of the auto-encoder; here the first layer has half of it. Pictures in [0, 1] or less their mean, always the
@@ -145,12 +149,15 @@ class ImageDiscriminator(nn.Sequential):
     """
 
     def __init__(self, width: int = 64, size: int = 256) -> None:
+        super().__init__()
         channels = [width // 2 * factor for factor in (1, 2, 4, 8, 8)]
         layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 4, stride=2, padding=1, bias=False), nn.LeakyReLU(0.2)]
         for inputs, outputs in pairwise(channels):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
-        last = nn.Conv2d(channels[-1], 1, min(4, size // 2**HALVINGS), bias=False)
-        super().__init__(*layers, last, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.body = nn.Sequential(*layers, nn.Conv2d(channels[-1], 1, min(4, size // 2**HALVINGS), bias=False))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body(images).mean((2, 3))
 
 
 class AutoEncoder(nn.Module):
