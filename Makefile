@@ -7,6 +7,8 @@ ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST := $(BIN)/python -m pytest
+# a worker a core, each of which needs some 2 GB; `ARGS=-n0` for one that can be debugged
+WORKERS := -n logical --maxprocesses 4 --dist
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .DEFAULT_GOAL := reproduce
@@ -24,13 +26,13 @@ test: test-code test-notebooks test-smoke  ## every test: the package, the noteb
 test-code test-notebooks test-smoke: export OMP_NUM_THREADS := 1
 
 test-code: $(STAMP)  ## the package, its doctests and the conventions
-	$(PYTEST) --ignore=tests/notebooks/test_papermill.py $(ARGS)
+	$(PYTEST) $(WORKERS) loadfile --ignore=tests/notebooks/test_papermill.py $(ARGS)
 
 test-notebooks: $(STAMP)  ## the notebooks as committed, at profile smoke: every cell runs, checked cells give the recorded output
-	FA_PROFILE=smoke $(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
+	FA_PROFILE=smoke $(PYTEST) $(WORKERS) loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
 
 test-smoke: $(STAMP)  ## the notebooks at profile smoke through papermill, then again: the same output twice
-	$(PYTEST) tests/notebooks/test_papermill.py
+	$(PYTEST) $(WORKERS) loadgroup tests/notebooks/test_papermill.py
 
 lab: $(STAMP)  ## JupyterLab on the notebooks; ARGS=--no-browser on a server
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir=. $(ARGS) notebooks

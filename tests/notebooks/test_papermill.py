@@ -22,7 +22,10 @@ papermill.execute_notebook(
     source, target, parameters={"profile": "smoke"}, kernel_name="python3", cwd=folder, progress_bar=False
 )
 """
-every_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+# all tests of a notebook by one worker, which has executed it
+every_notebook = pytest.mark.parametrize(
+    "notebook", [pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in NOTEBOOKS]
+)
 
 
 @pytest.fixture(scope="session")
