@@ -102,11 +102,10 @@ class TurnBatch(Batch):
 
 
 class Turns:
-    """All of `batches` for the importance factors and all for the weights: in turn by "pass" (Algorithm 1, lines 2 to 11), or by
-    "batch". Both together are one epoch of `training.fit`, which is killed and resumed as a whole.
+    """All of `batches` for the factors and all for the weights, in turn by "pass" (Algorithm 1, lines 2 to 11) or by "batch".
 
-    Differs from the paper: by batch where a training is short. With a few passes the weights have to follow factors that all
-    have moved far; at profile desk the supernetwork's NME is then twice as high.
+    Both together are one epoch of `training.fit`, which is killed and resumed as a whole. Differs from the paper: by batch where
+    a training is short, or all factors move far before the weights can follow.
     """
 
     def __init__(self, batches: Batches, by: Literal["pass", "batch"]) -> None:
@@ -126,8 +125,7 @@ class Turns:
 class Search:
     """The supernetwork, whose importance factors and weights learn in turn (section 3.1, equation 2).
 
-    `turns`: see Turns; `sparsity` is lambda. Both learn at the rate of the plan; in the paper the factors are 0.9 to 3.5 times as
-    fast as the weights, by data set.
+    `turns`: see Turns; `sparsity` is lambda. Both learn at the plan's rate; the paper's factors at 0.9 to 3.5 times the weights'.
     """
 
     options: tuple[tuple[str, object], ...]
@@ -252,8 +250,7 @@ class Distilled:
 
     `slim` is the run of a `Slim` without a plan. `teacher` None and `lambda2` 0 go together. `masks` names what covers the
     students' pictures, None for nothing (Table 6): the two then start alike, see the same and stay alike, so that the peer
-    tells nothing, and what Table 6 prints for it must come from something that the paper does not say. The predictions
-    "test 2" and "masked 2" are those of the second student.
+    tells nothing, against Table 6. The predictions "test 2" and "masked 2" are those of the second student.
     """
 
     slim: runs.Run
