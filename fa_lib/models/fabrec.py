@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Self
 
 import torch
-from timm.models.resnet import BasicBlock, downsample_conv
 from torch import Tensor, nn
 
 from fa_lib.errors import InputError
@@ -38,6 +37,8 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int = 64, latent: int = 99) -> None:
         super().__init__()
+        from timm.models.resnet import BasicBlock, downsample_conv  # it imports torchvision, which takes seconds
+
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(width),
