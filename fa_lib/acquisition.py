@@ -1,14 +1,17 @@
 """Which unlabelled faces to annotate next: the acquisition functions of paper 5 (section 3.2, Table 4).
 
 Two score how unsure a network is of a face, from its heatmaps: `nnm` and `spatial_entropy`, both greater where it is less
-sure; `choose` then takes the greatest scores below the share that `discard_hardest` drops. `k_center_greedy` spreads the choice
-over the pool instead. All are deterministic: of equals, the lowest index comes first.
+sure, and `unsureness` does so for pictures; `choose` then takes the greatest scores below the share that `discard_hardest`
+drops. `k_center_greedy` spreads the choice over the pool instead. All are deterministic: of equals, the lowest index comes
+first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fa_lib.errors import InputError
 from fa_lib.heatmaps import decode
@@ -65,6 +68,33 @@ def spatial_entropy(heatmaps: Tensor) -> Tensor:
     mass = _checked(heatmaps).flatten(2).clamp(min=_NOTHING)  # a new tensor: it may change in place
     share = mass.div_(mass.sum(-1, keepdim=True))
     return -share.log().mul_(share).sum(-1).mean(-1)
+
+
+@torch.no_grad()
+def unsureness(net: nn.Module, crops: np.ndarray, function: Literal["nnm", "entropy"], batch: int = 64) -> Tensor:
+    """How unsure a heatmap network is of each of the crops (N, size, size, 3) uint8: (N,), greater is less sure.
+
+    >>> class Bright(nn.Module):  # sure of bright pictures
+    ...     def forward(self, pictures):
+    ...         return [pictures.mean((1, 2, 3), keepdim=True)]
+    >>> crops = np.array([255, 51], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3)
+    >>> [round(score, 3) for score in unsureness(Bright(), crops, "nnm").tolist()]
+    [-1.0, -0.2]
+    """
+    measure = {"nnm": nnm, "entropy": spatial_entropy}[function]
+    return torch.cat([measure(net(pictures)[-1].float()).cpu() for pictures in in_batches(net, crops, batch)])
+
+
+def in_batches(net: nn.Module, crops: np.ndarray, batch: int = 64) -> Iterator[Tensor]:
+    """Crops (N, size, size, 3) uint8 as a network takes them, (B, 3, size, size) in [0, 1], where its weights are.
+
+    >>> [tuple(pictures.shape) for pictures in in_batches(nn.Identity(), np.zeros((3, 4, 4, 3), np.uint8), batch=2)]
+    [(2, 3, 4, 4), (1, 3, 4, 4)]
+    """
+    where = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+    net.eval()
+    for start in range(0, len(crops), batch):
+        yield torch.from_numpy(np.array(crops[start : start + batch])).to(where).permute(0, 3, 1, 2).float() / 255
 
 
 def k_center_greedy(features: Tensor, chosen: Sequence[int], count: int) -> list[int]:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from fa_lib.acquisition import choose, discard_hardest, k_center_greedy, nnm, spatial_entropy
+from fa_lib.acquisition import choose, discard_hardest, k_center_greedy, nnm, spatial_entropy, unsureness
 from fa_lib.heatmaps import decode, draw
 
 F64 = torch.float64
@@ -271,3 +271,19 @@ def test_features_are_one_vector_a_face(features: Tensor, refusal):
 @pytest.mark.parametrize("chosen", [[4], [-1], [1, 1]])
 def test_chosen_faces_are_in_the_pool_once(chosen: list[int], refusal):
     refusal("from 0 to 3", k_center_greedy, torch.zeros(4, 2), chosen, 1)
+
+
+def test_surer_network_scores_lower():
+    class Sure(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, pictures: Tensor) -> list[Tensor]:
+            maps = torch.zeros(len(pictures), 2, 16, 16)
+            maps[:, :, 4, 4] = pictures.mean((1, 2, 3))[:, None]  # bright pictures are sure ones
+            return [self.scale * (maps + 0.001)]
+
+    crops = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (10, 200, 90)])
+    for function in ("nnm", "entropy"):
+        assert unsureness(Sure(), crops, function).argsort().tolist() == [1, 2, 0]

@@ -4,7 +4,6 @@
 labels that `Labels` picks, or `Acquired`, one round of active learning after another (sections 3.1 and 3.2).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -185,7 +184,7 @@ class Acquired:
         if self.function == "k-center":
             chosen = acquisition.k_center_greedy(_codes(net, crops), known.tolist(), self.count)
         else:
-            scores = unsureness(net, crops[rest], self.function)
+            scores = acquisition.unsureness(net, crops[rest], self.function)
             chosen = rest[acquisition.choose(scores, self.count, self.share)]
         return np.sort(np.concatenate([known, chosen]))
 
@@ -285,22 +284,8 @@ def settle(net: FabRec) -> None:
 
 
 @torch.no_grad()
-def unsureness(net: nn.Module, crops: np.ndarray, function: str, batch: int = 64) -> Tensor:
-    """How unsure a network is of each of the crops (N, size, size, 3): (N,), greater is less sure."""
-    measure = {"nnm": acquisition.nnm, "entropy": acquisition.spatial_entropy}[function]
-    return torch.cat([measure(net(pictures)[-1].float()).cpu() for pictures in _in_batches(net, crops, batch)])
-
-
-@torch.no_grad()
 def _codes(net: FabRec, crops: np.ndarray, batch: int = 64) -> Tensor:
-    return torch.cat([net.autoencoder.encode(pictures)[0].cpu() for pictures in _in_batches(net, crops, batch)])
-
-
-def _in_batches(net: nn.Module, crops: np.ndarray, batch: int) -> Iterator[Tensor]:
-    where = next(net.parameters()).device
-    net.eval()
-    for start in range(0, len(crops), batch):
-        yield torch.from_numpy(np.array(crops[start : start + batch])).to(where).permute(0, 3, 1, 2).float() / 255
+    return torch.cat([net.autoencoder.encode(pictures)[0].cpu() for pictures in acquisition.in_batches(net, crops, batch)])
 
 
 def _stream(run: runs.Run) -> Generator:

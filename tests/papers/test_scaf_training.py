@@ -121,19 +121,3 @@ def test_labels_are_random_by_seed_or_the_first():
     for count in (0, 5):
         with pytest.raises(InputError, match=f"{count} labels of 4 training faces: ask for 1 to 4"):
             stages.Labels(count).pick(run("x", None), 4)
-
-
-def test_surer_network_scores_lower():
-    class Sure(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scale = torch.nn.Parameter(torch.ones(()))
-
-        def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-            maps = torch.zeros(len(pictures), 2, 16, 16)
-            maps[:, :, 4, 4] = pictures.mean((1, 2, 3))[:, None]  # bright pictures are sure ones
-            return [self.scale * (maps + 0.001)]
-
-    crops = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (10, 200, 90)])
-    for function in ("nnm", "entropy"):
-        assert stages.unsureness(Sure(), crops, function).argsort().tolist() == [1, 2, 0]
