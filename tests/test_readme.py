@@ -76,6 +76,50 @@ def test_mean_shape_is_the_recorded_one() -> None:
     assert f"looks at no picture, has {drawn.loc['baseline', 'nme']:.3g}." in README
 
 
+def beside(columns: dict[str, pd.DataFrame]) -> str:
+    """Recorded NMEs of several tables as the README shows them: a line a label, a column a table, "–" where there is none."""
+    lines = [f"| | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
+    tables = [table.query("metric == 'nme'").set_index("label") for table in columns.values()]
+    for label in dict.fromkeys(label for table in tables for label in table.index):
+        found = [table.loc[label] if label in table.index else None for table in tables]
+        cells = ["–" if r is None else f"{r.value:.3g} [{r.low:.3g}, {r.high:.3g}]" for r in found]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def of_paper_4() -> dict[str, pd.DataFrame]:
+    """Tables 2 and 3 at desk, whole test sets, by where networks learned and what they are shown."""
+    folder = RECORDED / "sd_hrnet"
+    photos, rendered, masked = (pd.read_csv(folder / f"{name}.csv") for name in ("300w/tab02", "tab02", "tab03"))
+    return {
+        "photographs": photos[photos["split"] == "test"],
+        "rendered": rendered[rendered["split"] == "test"],
+        "rendered, masked": masked[masked["split"] == "masked"],
+    }
+
+
+def test_recorded_results_of_paper_4_are_the_recorded_ones() -> None:
+    assert beside(of_paper_4()) in README
+
+
+@pytest.mark.parametrize("faces", [".", "300w"])
+def test_verdicts_on_paper_4_are_the_recorded_ones(faces: str) -> None:
+    found = pd.read_csv(RECORDED / "sd_hrnet" / faces / "claims.csv").set_index("claim")["verdict"]
+    holds = ("Slimming keeps the NME within 3 % of the supernetwork's", "It is the masks: without them it is higher")
+    fails = [
+        "Distillation lowers the NME of the slim network",
+        "Masks help beside both",
+        "Distillation with masks cuts the error behind masks by two thirds",
+    ]
+    assert set(found[list(holds)]) == {"reproduced"} and set(found[fails]) == {"not reproduced"}
+    assert found[["The teacher alone helps", "A peer helps beside the teacher"]].eq("undecided").all()
+
+
+def test_residual_supernetworks_have_not_learned_rendered_faces() -> None:
+    drawn = pd.read_csv(RECORDED / "sd_hrnet" / "fig06.csv").query("unit == 'residual'")
+    assert drawn["nme"].min() > 20
+
+
 def of_data_sets(table: pd.DataFrame) -> str:
     """The table of data sets as the README shows it."""
     lines = ["| set | points | faces or clips | who may download it | here as |", "|---|---|---|---|---|"]
