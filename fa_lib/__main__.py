@@ -1,4 +1,4 @@
-"""The command line, `fa`: reproduce, train, predict, runs, data. Wrong input ends in one sentence and exit code 2."""
+"""The command line, `fa`: reproduce, train, predict, suggest, runs, data. Wrong input ends in one sentence and exit code 2."""
 
 import argparse
 import os
@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add.set_defaults(action=_predict)
 
+    _add_suggest(commands)
+
     add = commands.add_parser("runs", help="what is in the store", allow_abbrev=False)
     add.add_argument("what", choices=["list", "show", "stale"])
     add.add_argument("run", nargs="?", help="for show: a run's name")
@@ -84,6 +86,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_suggest(commands: argparse._SubParsersAction) -> None:
+    add = commands.add_parser("suggest", help="which of your unlabelled pictures to annotate next (paper 5)", allow_abbrev=False)
+    add.description = (
+        "Ranks unlabelled pictures for annotation, by how unsure a network is of them (paper 5): a CSV, and a page with "
+        "thumbnails. All of it happens on this machine and nothing is uploaded; the page holds your pictures."
+    )
+    add.add_argument("run", metavar="MODEL", help="a finished run of a heatmap network: its name or its hash")
+    add.add_argument("folder", metavar="FOLDER", help="pictures (jpg, jpeg, png, bmp, webp), in folders below it as well")
+    add.add_argument("-n", type=_positive, default=50, help="how many to suggest (default 50)")
+    add.add_argument("--function", choices=["nnm", "entropy"], default="nnm", help="how unsure the network is (default nnm)")
+    add.add_argument("--discard", type=_share, default=0.1, help="share of the hardest to leave out first (default 0.1; 0: none)")
+    add.add_argument(
+        "--crops", action="store_true", help="the pictures are crops already, a face's box x 1.4 (default: the face is searched)"
+    )
+    add.add_argument("--out", default="suggestions", help="folder for suggestions.csv and .html (default: suggestions)")
+    add.add_argument("--skip-bad", action="store_true", help="name and leave out pictures that cannot be read")
+    add.set_defaults(action=_suggest)
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="quick", help="smoke, quick (default), desk, full or paper")
     parser.add_argument("--data", default="synthetic", help=DATA_HELP)
@@ -93,6 +114,16 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share, a number of at least 0 and below 1")
+    return share
 
 
 def _root(data: str) -> str | None:
@@ -141,29 +172,50 @@ def _train(arguments: argparse.Namespace) -> None:
     print(runs.get(run).folder)
 
 
-def _predict(arguments: argparse.Namespace) -> None:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what the decoder says of damage is said in one sentence
-    from pathlib import Path
+def _stored(name: str) -> dict:
+    """The one finished run that has this name or hash, as `runs.stored` says it; of several, the one of the present code."""
+    from fa_lib import runs
 
-    from fa_lib import runs, tracking, training
-
-    found = [run for run in runs.stored() if arguments.run in (run["id"], run["hash"])]
+    found = [run for run in runs.stored() if name in (run["id"], run["hash"])]
     chosen = [run for run in found if not run["stale"]] or found
     if len(chosen) != 1:
         several = f"is the name of {len(chosen)} finished runs; choose one by its hash: {', '.join(r['hash'] for r in chosen)}"
         unknown = "is the name or hash of no finished run; `fa runs list` prints those there are"
-        raise InputError(f"{arguments.run!r} {several if chosen else unknown}")
+        raise InputError(f"{name!r} {several if chosen else unknown}")
+    return chosen[0]
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what the decoder says of damage is said in one sentence
+    from pathlib import Path
+
+    from fa_lib import tracking, training
+
+    found = _stored(arguments.run)
     x, y, width, height = arguments.box or (0, 0, 1, 1)
     box = (x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5)
-    net, size = tracking.restore(chosen[0])
+    net, size = tracking.restore(found)
     tracker = tracking.Tracker(net, size, arguments.decoder, box=box if arguments.box else None)
     if arguments.stable:
         from fa_lib.papers.stabilise import steadied
 
         tracking.Video(Path(arguments.clip))  # what is no video is refused before anything is trained
-        tracker.net = steadied(chosen[0])
+        tracker.net = steadied(found)
     tracker.net.to(training.device())
     print(tracking.predict(Path(arguments.clip), tracker, Path(arguments.out)))
+
+
+def _suggest(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from fa_lib import tracking, training
+    from fa_lib.suggest import Wish, suggest
+
+    found = _stored(arguments.run)
+    net, size = tracking.restore(found)
+    wish = Wish(arguments.n, arguments.function, arguments.discard, arguments.crops, arguments.skip_bad)
+    net, model = net.to(training.device()), f"{found['id']} ({found['hash']})"
+    print(suggest(net, size, model, Path(arguments.folder), Path(arguments.out), wish))
 
 
 def _runs(arguments: argparse.Namespace) -> None:

@@ -68,6 +68,8 @@ def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
         (["predict", "nothing"], ["CLIP"]),
         (["predict", "nothing", "clip.mp4", "--box", "1", "2", "3"], ["--box"]),
         (["predict", "nothing", "clip.mp4", "--decoder", "pcd"], ["pcd", "pdc"]),
+        (["suggest", "nothing", "folder"], ["nothing", "fa runs list"]),
+        (["suggest", "nothing"], ["FOLDER"]),
         (["data", "show", "300x"], ["300x"]),
         (["data", "show", "wlfw"], ["'wlfw'", "did you mean 'wflw'"]),
         (["data", "verify"], ["300w"]),

@@ -302,7 +302,7 @@ def _read(folder: Path) -> tuple[Faces, list[str]] | None:
 def _write(folder: Path, name: str, chunks: Iterator[dict]) -> None:
     # plain writes, not a writable memory map: on a full disk a map kills the process instead of raising
     columns: dict[str, list] = {}
-    report, digest, skipped = _Progress(name), hashlib.sha256(), []
+    report, digest, skipped = Progress(name), hashlib.sha256(), []
     with open(folder / "images.bin", "wb") as file:
         for chunk in chunks:
             pictures = np.ascontiguousarray(chunk.pop("images")).tobytes()
@@ -326,11 +326,11 @@ def _write(folder: Path, name: str, chunks: Iterator[dict]) -> None:
     storage.write_json(folder / "meta.json", {**meta, "shape": shape, "fingerprint": fingerprint})
 
 
-class _Progress:
-    """One line that moves where a person watches, one line every ten seconds where nobody does."""
+class Progress:
+    """One line that moves where a person watches, one line every ten seconds where nobody does; nothing for fewer than 32."""
 
-    def __init__(self, title: str) -> None:
-        self.title, self.begin, self.last = title, time.monotonic(), 0.0
+    def __init__(self, title: str, unit: str = "faces") -> None:
+        self.title, self.unit, self.begin, self.last = title, unit, time.monotonic(), 0.0
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic() - self.begin
@@ -338,5 +338,5 @@ class _Progress:
         if total < 32 or (done < total and now - self.last < (0.2 if watched else 10)):
             return
         self.last = now
-        text = f"{self.title}: {done} of {total} faces, {now * (total - done) / done:.0f} s left"
+        text = f"{self.title}: {done} of {total} {self.unit}, {now * (total - done) / done:.0f} s left"
         print(f"\r{text}" if watched else text, end="\n" if done == total or not watched else "", file=sys.stderr, flush=True)
