@@ -189,12 +189,12 @@ def _predict(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what the decoder says of damage is said in one sentence
     from pathlib import Path
 
-    from fa_lib import tracking, training
+    from fa_lib import restoring, tracking, training
 
     found = _stored(arguments.run)
     x, y, width, height = arguments.box or (0, 0, 1, 1)
     box = (x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5)
-    net, size = tracking.restore(found)
+    net, size = restoring.restore(found)
     tracker = tracking.Tracker(net, size, arguments.decoder, box=box if arguments.box else None)
     if arguments.stable:
         from fa_lib.papers.stabilise import steadied
@@ -208,11 +208,11 @@ def _predict(arguments: argparse.Namespace) -> None:
 def _suggest(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from fa_lib import tracking, training
+    from fa_lib import restoring, training
     from fa_lib.suggest import Wish, suggest
 
     found = _stored(arguments.run)
-    net, size = tracking.restore(found)
+    net, size = restoring.restore(found)
     wish = Wish(arguments.n, arguments.function, arguments.discard, arguments.crops, arguments.skip_bad)
     net, model = net.to(training.device()), f"{found['id']} ({found['hash']})"
     print(suggest(net, size, model, Path(arguments.folder), Path(arguments.out), wish))

@@ -174,7 +174,7 @@ def _thumbnails(net: nn.Module, size: int, pool: Pool, chosen: list[int]) -> Ite
     for start in range(0, len(chosen), BATCH):
         read = [(read_image(pool.files[i]), pool.boxes[i]) for i in chosen[start : start + BATCH]]
         maps = _output(net, np.stack([_cut(picture, box, size) for picture, box in read]))[-1].float()
-        landmarks = to_input(decode(maps, "box_blur"), size / maps.shape[-1])
+        landmarks = to_input(decode(maps, "local"), size / maps.shape[-1])
         for (picture, box), points in zip(read, ((landmarks.cpu().numpy() + 0.5) * SIDE / size - 0.5), strict=True):
             face = cv2.cvtColor(_cut(picture, box, SIDE), cv2.COLOR_RGB2BGR)
             for radius, colour in ((2.5, (0, 0, 0)), (1.5, (80, 255, 80))):  # seen on light and on dark skin

@@ -1,6 +1,6 @@
 """Landmarks in video: frames in, one at a time, landmarks out; from Python, or as `fa predict MODEL clip.mp4`.
 
-    net, size = tracking.restore(next(run for run in runs.stored() if run["hash"] == "670435d7"))
+    net, size = restoring.restore(next(run for run in runs.stored() if run["hash"] == "670435d7"))
     tracker = tracking.Tracker(net, size)
     for frame in tracking.Video(Path("clip.mp4")):  # (H, W, 3) uint8 RGB
         landmarks = tracker(frame)  # (K, 2) in pixels of the frame, or None where there is no face
@@ -8,7 +8,6 @@
 Nothing grows with the length of a clip but the index of its frames that the decoder and the writer of files keep.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -25,8 +24,6 @@ from fa_lib.data.readers.video import check_video
 from fa_lib.errors import InputError
 from fa_lib.geometry import crop_box
 from fa_lib.heatmaps import Method, decode, to_input
-from fa_lib.models.convlstm import ConvLSTM
-from fa_lib.models.from_mean import FromMean
 from fa_lib.models.stable import Stable
 
 FOLLOW = 0.5  # share of its way that the crop goes in a frame: a third of the variance of the landmarks' own box is left
@@ -299,49 +296,3 @@ class _Progress:
     def end(self) -> None:
         if self.watched and self.last > self.begin:
             print(file=sys.stderr)
-
-
-def restore(found: dict) -> tuple[nn.Module, int]:
-    """The network of a finished run, one of `runs.stored()`, and the side of its crops in pixels; no data set is needed.
-
-    Raises InputError where the present code builds another network than the run's, or its folder lacks a file.
-    """
-    from safetensors.torch import load_file
-
-    folder = Path(found["folder"])
-    try:
-        weights = load_file(folder / "model.safetensors")
-        with np.load(folder / "predictions.npz", allow_pickle=False) as archive:
-            landmarks = next(archive[name] for name in archive.files if name.startswith("test")).shape[1]
-        net, size = _built(folder, landmarks)
-        net.load_state_dict(weights)
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{found['id']} ({found['hash']}) cannot be loaded by the present code: {reason}") from error
-    return net.eval(), size
-
-
-def start(config: dict) -> Path | None:
-    """The folder of the run whose network a run takes, by its configuration as plain data; None where it has one of its own.
-
-    >>> start({"of": "jitter_loss/awing/synthetic-300w/quick/0-670435d7", "decoder": "pdc"}).name, start({"network": "fan2"})
-    ('s0-670435d7', None)
-    """
-    if "network" in config:
-        return None
-    place, seed = next(config[key] for key in ("of", "backbone", "base") if key in config).rsplit("/", 1)
-    return storage.runs_folder() / place / f"s{seed}"
-
-
-def _built(folder: Path, landmarks: int) -> tuple[nn.Module, int]:
-    """What the `build` of a paper's configuration builds, from the plain data in the run's folder; and the crops' side."""
-    config = json.loads((folder / "config.json").read_text())["config"]
-    if below := start(config):
-        net, size = _built(below, landmarks)
-        tuned = "backbone" in config
-        return (Stable(net, ConvLSTM(landmarks, config["hidden"], residual=config["residual"])) if tuned else net), size
-    size, options = config["source"]["size"], dict(config["options"])
-    if config["network"] == "resnet18":
-        options["size"] = size
-    net = models.create(config["network"], landmarks=landmarks, **options)
-    return (FromMean(net, landmarks, config["gain"]) if "gain" in config else net), size

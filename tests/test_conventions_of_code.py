@@ -19,7 +19,7 @@ FLOORS = {
     2: "models losses acquisition",
     3: "data",
     4: "training",
-    5: "study results plots runs sensitivity diagram export tracking suggest",
+    5: "study results plots runs sensitivity diagram export restoring tracking suggest",
     6: "papers",
     7: "reproduce notebook",
     8: "__main__",

@@ -219,7 +219,7 @@ def test_thumbnail_shows_landmarks_where_they_are(tmp_path: Path):
     paint(tmp_path / "in" / "a.png", picture)
     suggest(Spots(), SIZE, "spots", tmp_path / "in", tmp_path / "out", Wish(1, discard=0, crops=True))
     shown = thumbnails(tmp_path / "out")[0].astype(int)
-    for x, y in decode(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255, "box_blur")[0].tolist():
+    for x, y in decode(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255, "local")[0].tolist():
         red, green, blue = shown[round((y + 0.5) * SIDE / SIZE - 0.5), round((x + 0.5) * SIDE / SIZE - 0.5)]
         assert green > max(red, blue) + 60
 

@@ -1,24 +1,20 @@
 """A face of three coloured spots, whose landmarks are known exactly, is followed through clips, whole and broken."""
 
-import json
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from fa_lib import models, runs, tracking
+from fa_lib import models
 from fa_lib.data.crops import cut_face
 from fa_lib.models.convlstm import ConvLSTM
 from fa_lib.models.stable import Stable
-from fa_lib.papers.self_distillation_training import AUGMENT
 from fa_lib.tracking import PAUSE, Tracker, Video, predict
-from fa_lib.training import Plan
 
 SIZE = 32  # crops
 FACE = np.array([[-10.0, -8], [10, -8], [0, 12]])  # a red, a green and a blue spot about the middle; tight box 20 x 20
@@ -304,53 +300,3 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path):
         tracemalloc.stop()
         assert len(rows(tmp_path / "out")) == 3 * count
     assert peaks[2] < peaks[1] + 200_000
-
-
-def configurations(source) -> Iterator[runs.Config]:
-    """One of each kind that builds its network in a way of its own."""
-    from fa_lib.papers import jitter_loss_registration, jitter_loss_training, kd_loss_training, self_distillation_training
-
-    plan, narrow = Plan(epochs=1), (("width", 8), ("stride", 4), ("depth", 2))
-    yield self_distillation_training.Stage("resnet18", (), source, plan)
-    yield self_distillation_training.Stage("fan2", narrow, source, plan)
-    yield kd_loss_training.Stage("mobilenet_v2", (("width", 0.35),), source, plan, gain=0.1)
-    backbone = jitter_loss_training.Backbone("fan2", narrow, source, plan, AUGMENT)
-    below = runs.Run("jitter_loss", "hrnet", "synthetic/300w", "smoke", 0, backbone)
-    yield jitter_loss_registration.Registered(below, plan)
-    yield jitter_loss_training.FineTune(below, source, plan)
-    yield jitter_loss_training.FineTune(below, source, plan, residual=False)
-    tuned = runs.Run("jitter_loss", "hrnet-ft", "synthetic/300w", "smoke", 0, jitter_loss_training.FineTune(below, source, plan))
-    yield jitter_loss_training.Reading(tuned, jitter_loss_training.PDC)
-
-
-def test_restored_network_is_the_trained_one(source):
-    pictures = torch.rand(2, 3, 32, 32)
-    for number, config in enumerate(configurations(source)):
-        starts = [getattr(config, name, None) for name in ("of", "backbone", "base")]
-        for below in (*starts, getattr(getattr(config, "of", config), "backbone", None)):
-            if isinstance(below, runs.Run) and not below.folder.exists():
-                keep(below, below.config.build())
-        net = config.build().eval()
-        for weights in net.state_dict().values():  # other ones than a new network has
-            weights += 0.01 * torch.rand(weights.shape) if weights.is_floating_point() else 0
-        restored, size = tracking.restore(keep(runs.Run("paper", f"row{number}", "synthetic/300w", "smoke", 0, config), net))
-        assert size == 32
-        with torch.no_grad():
-            expected, found = models.landmarks_of(net(pictures), size), models.landmarks_of(restored(pictures), size)
-        assert torch.equal(expected, found) and type(restored) is type(net)
-
-
-def keep(run: runs.Run, net: nn.Module) -> dict:
-    """Puts a run into the store; returns what `runs.stored` would say of it."""
-    run.folder.mkdir(parents=True)
-    save_file({key: value.contiguous() for key, value in net.state_dict().items()}, run.folder / "model.safetensors")
-    (run.folder / "config.json").write_text(json.dumps(run.describe()))
-    np.savez(run.folder / "predictions.npz", test=np.zeros((2, 68, 2)))
-    return {"id": run.id, "hash": run.hash, "folder": str(run.folder)}
-
-
-def test_run_of_other_code_is_refused(source, refusal: Callable):
-    run = runs.Run("paper", "row", "synthetic/300w", "smoke", 0, next(configurations(source)))
-    refusal(run.hash, tracking.restore, keep(run, nn.Linear(2, 2)))
-    (run.folder / "model.safetensors").unlink()
-    refusal("model.safetensors", tracking.restore, {"id": run.id, "hash": run.hash, "folder": str(run.folder)})

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fa_lib import runs, tracking
+from fa_lib import restoring, runs
 from fa_lib.data import Augment
 from fa_lib.errors import InputError
 from fa_lib.models.stable import Stable
@@ -35,7 +35,7 @@ class Finished:
         folder, settings = Path(self.folder), {}
         while folder is not None:
             config = json.loads((folder / "config.json").read_text())["config"]
-            folder, settings = tracking.start(config), {**config, **settings}
+            folder, settings = restoring.start(config), {**config, **settings}
         return settings
 
     @property
@@ -51,7 +51,7 @@ class Finished:
 
     def build(self) -> nn.Module:
         """Its network."""
-        return tracking.restore(asdict(self))[0]
+        return restoring.restore(asdict(self))[0]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def steadied(found: dict) -> nn.Module:
 
     Says on stderr which of these it does.
     """
-    net, _ = tracking.restore(found)
+    net, _ = restoring.restore(found)
     if isinstance(net, Stable):
         print(f"{found['id']} is stable already: it is used as it is", file=sys.stderr)
         return net
@@ -85,7 +85,7 @@ def stabilised(found: dict) -> runs.Run:
 
     Raises InputError for a network that finds landmarks without heatmaps, and for one of other points that learned photographs.
     """
-    net, size = tracking.restore(found)
+    net, size = restoring.restore(found)
     with torch.no_grad():
         output = net(torch.zeros(1, 3, size, size))
     if isinstance(output, torch.Tensor):

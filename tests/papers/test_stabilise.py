@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fa_lib import data, models, runs, tracking
+from fa_lib import data, models, restoring, runs
 from fa_lib.__main__ import main
 from fa_lib.data import Augment
 from fa_lib.models.stable import Stable
@@ -115,7 +115,7 @@ def test_seed_network_and_paper_make_another_run(stores):
         assert run.describe()["config"]["backbone"] == f"{one['id']}-{one['hash']}"
         pictures = torch.rand(2, 3, 64, 64)
         with torch.no_grad():
-            expected, built = (net(pictures)[-1] for net in (tracking.restore(one)[0], run.config.build().eval()))
+            expected, built = (net(pictures)[-1] for net in (restoring.restore(one)[0], run.config.build().eval()))
         assert torch.equal(built, expected)  # an untrained ConvLSTM corrects nothing
 
 
