@@ -159,13 +159,13 @@ def test_face_is_searched_where_pictures_are_no_crops(tmp_path: Path):
         spots = ((-10, -8), (10, -8), (0, 12))
         picture = np.stack([np.exp(-((x - cx - dx) ** 2 + (y - cy - dy) ** 2) / 2) for dx, dy in spots], -1)
         paint(tmp_path / "in" / f"{name}.png", (250 * picture).round().astype(np.uint8))
-    paint(tmp_path / "in" / "<none>.png", 0, 90)
+    paint(tmp_path / "in" / "z <none>.png", 0, 90)
     said = suggest(Spots(), SIZE, "spots", tmp_path / "in", tmp_path / "out", Wish(2))
     boxes = {row["file"]: [float(row[edge]) for edge in ("x0", "y0", "x1", "y1")] for row in rows(tmp_path / "out")}
     assert boxes["left.png"] == pytest.approx([26, 28, 54, 56], abs=0.7)  # 1.4 x 20 about the middle of the spots' box
     assert boxes["right.png"] == pytest.approx([66, 38, 94, 66], abs=0.7)
-    assert said.endswith("no face found: 1 (<none>.png)") and "2 of 2 pictures" in said
-    assert Reader((tmp_path / "out" / PAGE).read_text()).items == ["<none>.png"]
+    assert said.endswith("no face found: 1 (z <none>.png)") and "2 of 2 pictures" in said
+    assert Reader((tmp_path / "out" / PAGE).read_text()).items == ["z <none>.png"]
 
 
 # -- the files --
