@@ -3,6 +3,7 @@
 This is a round of paper 5's active learning (section 3.2) on pictures of one's own: all of them are scored by how unsure the
 network is (`acquisition.nnm` or `spatial_entropy`), the hardest tenth is discarded, and the next `count` are suggested.
 Everything happens on this machine. EXIF rotation is ignored, as everywhere in the project: boxes are in pixels as stored.
+The search of faces (`tracking.Tracker.search`) is as good as the network and misses hard faces first; crops need none.
 """
 
 import base64
@@ -118,7 +119,8 @@ def _check_count(pool: int, counted: str, wish: Wish) -> None:
     left = len(discard_hardest(torch.zeros(pool), wish.discard))
     if wish.count > left:
         after = f", {left} without the hardest (--discard {wish.discard:g})" if left < pool else ""
-        raise InputError(f"-n {wish.count}: {counted}{after}; ask for fewer, or give more pictures")
+        crops = "" if wish.crops else ", or crops of faces with --crops, which need no search"
+        raise InputError(f"-n {wish.count}: {counted}{after}; ask for fewer, or give more pictures{crops}")
 
 
 def _output(net: nn.Module, crops: np.ndarray) -> Tensor | list[Tensor]:
