@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fa_lib.errors import InputError
-from fa_lib.heatmaps import decode
+from fa_lib.heatmaps import Method, decode
 
 _NOTHING = 1e-30  # a value of a heatmap that is as good as 0, but has a logarithm
 
@@ -71,8 +71,12 @@ def spatial_entropy(heatmaps: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def unsureness(net: nn.Module, crops: np.ndarray, function: Literal["nnm", "entropy"], batch: int = 64) -> Tensor:
+def unsureness(
+    net: nn.Module, crops: np.ndarray, function: Literal["nnm", "entropy"], batch: int = 64, method: Method = "box_blur"
+) -> Tensor:
     """How unsure a heatmap network is of each of the crops (N, size, size, 3) uint8: (N,), greater is less sure.
+
+    `method` finds the landmarks about which NNM sums; "local" takes a tenth of the time of 3FabRec's "box_blur".
 
     >>> class Bright(nn.Module):  # sure of bright pictures
     ...     def forward(self, pictures):
@@ -81,7 +85,7 @@ def unsureness(net: nn.Module, crops: np.ndarray, function: Literal["nnm", "entr
     >>> [round(score, 3) for score in unsureness(Bright(), crops, "nnm").tolist()]
     [-1.0, -0.2]
     """
-    measure = {"nnm": nnm, "entropy": spatial_entropy}[function]
+    measure = {"nnm": lambda maps: nnm(maps, landmarks=decode(maps, method)), "entropy": spatial_entropy}[function]
     return torch.cat([measure(net(pictures)[-1].float()).cpu() for pictures in in_batches(net, crops, batch)])
 
 

@@ -104,7 +104,7 @@ def train_all(parts: list[tuple[results.Study, tuple[str, ...]]], jobs: int | No
     """Trains the missing runs of some studies' rows, `jobs` at a time (default: one a core without a GPU, one with)."""
     missing = []
     for study, rows in parts:
-        wanted = [study.run(row, seed) for row in rows for seed in study.seeds]
+        wanted = list(dict.fromkeys(study.run(row, seed) for row in rows for seed in study.seeds_of(row)))
         found = [run for run in wanted if not run.folder.exists()]
         print(f"{study.paper.SLUG}, {study.profile.name}, {study.test.title}: {len(found)} of {len(wanted)} runs to train")
         if found:
@@ -123,9 +123,9 @@ def train_all(parts: list[tuple[results.Study, tuple[str, ...]]], jobs: int | No
     }
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         futures = [
-            pool.submit(_train_chain, study.paper.SLUG, study.profile.name, study.root, study.dataset, chain, seed)
+            pool.submit(_train_chain, study.paper.SLUG, study.profile.name, study.root, study.dataset, rows, seed)
             for study, chain in _chains(parts)
-            for seed in study.seeds
+            for seed, rows in _by_seed(study, chain)
         ]
         paper, profile, root = parts[0][0].paper, parts[0][0].profile.name, parts[0][0].root
         futures += [
@@ -147,6 +147,12 @@ def _chains(parts: list[tuple[results.Study, tuple[str, ...]]]) -> list[tuple[re
     """The rows to train one after another: first those of every study that the paper names first, which others wait for."""
     chains = [[(study, [row for row in chain if row in rows]) for chain in study.paper.chains()] for study, rows in parts]
     return [(study, chain) for abreast in zip(*chains, strict=True) for study, chain in abreast if chain]
+
+
+def _by_seed(study: results.Study, chain: list[str]) -> list[tuple[int, list[str]]]:
+    """The rows of a chain for each seed that any of them has."""
+    every = dict.fromkeys(seed for row in chain for seed in study.seeds_of(row))
+    return [(seed, [row for row in chain if seed in study.seeds_of(row)]) for seed in every]
 
 
 def _build_test_sets(study: results.Study) -> None:
@@ -244,5 +250,5 @@ def _stamp(study: results.Study, books: list[Path]) -> dict[str, str]:
     package = storage.PROJECT / "fa_lib"
     files = sorted([*books, *package.glob("*.py"), *(package / "papers").glob("*.py")])
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    wanted = [part.run(row, seed).hash for part in study.all() for row in part.rows for seed in study.seeds]
+    wanted = [part.run(row, seed).hash for part in study.all() for row in part.rows for seed in part.seeds_of(row)]
     return {"code": digest, "runs": hashlib.sha256(" ".join(wanted).encode()).hexdigest()}

@@ -50,37 +50,50 @@ class Study:
         self.paper, self.profile = paper, runs.PROFILES[profile]
         self.root, self.dataset = root, dataset
         self.source = paper.source(profile, at_hand(root, dataset or "300w"), *([dataset] if dataset else []))
-        self.seeds = self.profile.seeds[:seeds]
+        self.seeds, self._limit = self.profile.seeds[:seeds], seeds
         self._scores: dict[tuple[str, str], np.ndarray] = {}
         self._studies: dict[str | None, Study] = {dataset: self}
 
     def on(self, dataset: str | None) -> "Study":
         """The same study on another of the paper's data sets; None is its first."""
         if dataset not in self._studies:
-            other = Study(self.paper, self.profile.name, self.root, len(self.seeds), dataset)
+            other = Study(self.paper, self.profile.name, self.root, self._limit, dataset)
             other._studies = self._studies
             self._studies[dataset] = other
         return self._studies[dataset]
 
     def all(self) -> list["Study"]:
         """This study on each of the data sets that the paper's tables and claims name."""
-        named = [dataset for table in self.paper.TABLES for dataset in table.datasets]
-        return [self.on(dataset) for dataset in dict.fromkeys((None, *named, *(claim.dataset for claim in self.paper.CLAIMS)))]
+        return [self.on(dataset) for dataset in self._datasets()]
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The rows that are trained on this data set: all of them on the first, those compared on the others."""
-        if self.dataset is None:
-            return self.paper.ROWS
-        compared = {row for claim in self.paper.CLAIMS if claim.dataset == self.dataset for row in (claim.ours, claim.other)}
-        return tuple(row for row in self.paper.ROWS if row in compared or row in self.shown)
+        """The rows that are trained on this data set: those of its tables and claims; on the first also those of figures alone."""
+        named = {dataset: {*self._tabulated(dataset), *self._compared(dataset)} for dataset in self._datasets()}
+        elsewhere = set().union(*(rows for dataset, rows in named.items() if dataset != self.dataset))
+        here = named.get(self.dataset, set())
+        return tuple(row for row in self.paper.ROWS if row in here or (self.dataset is None and row not in elsewhere))
 
     @property
     def shown(self) -> tuple[str, ...]:
         """The rows of this data set's tables."""
-        tables = [t for t in self.paper.TABLES if self.dataset in t.datasets and t.costs is None]
-        named = {row for t in tables for row in t.rows.values() if (row, self.dataset) not in t.gaps}
-        return tuple(row for row in self.paper.ROWS if row in named)
+        return tuple(row for row in self.paper.ROWS if row in self._tabulated(self.dataset))
+
+    def seeds_of(self, row: str) -> tuple[int, ...]:
+        """The seeds of a row: those of the profile, and more where the paper has `seeds` for rows that need them."""
+        more = getattr(self.paper, "seeds", lambda row, profile: 0)(row, self.profile.name)
+        return self.seeds if self._limit else tuple(range(max(len(self.seeds), more)))
+
+    def _datasets(self) -> list[str | None]:
+        named = [dataset for table in self.paper.TABLES for dataset in table.datasets]
+        return list(dict.fromkeys((None, *named, *(claim.dataset for claim in self.paper.CLAIMS))))
+
+    def _tabulated(self, dataset: str | None) -> set[str | None]:
+        tables = [table for table in self.paper.TABLES if dataset in table.datasets and table.costs is None]
+        return {row for table in tables for row in table.rows.values() if (row, dataset) not in table.gaps}
+
+    def _compared(self, dataset: str | None) -> set[str]:
+        return {row for claim in self.paper.CLAIMS if claim.dataset == dataset for row in (claim.ours, claim.other)}
 
     def run(self, row: str, seed: int) -> runs.Run:
         """The run of a row and seed; InputError names the rows there are."""
@@ -88,7 +101,7 @@ class Study:
 
     def trained(self, row: str) -> list[runs.Trained]:
         """The finished runs of a row, one a seed."""
-        return [runs.get(self.run(row, seed)) for seed in self.seeds]
+        return [runs.get(self.run(row, seed)) for seed in self.seeds_of(row)]
 
     @cached_property
     def test(self) -> Faces:
@@ -178,9 +191,10 @@ class Study:
         return [features(f["twice_first"], labels, again=f["twice_second"], lengths=lengths) for f in found]
 
     def estimate(self, row: str, metric: str, split: str = "test", minus: str | None = None, share: float = 1.0) -> Estimate:
-        """A metric of a row, or its paired difference to `share` of that of the row `minus`, with interval."""
-        other = self.scores(minus, split) if minus else None
-        return estimate(self.scores(row, split), metric, self.groups(split), other, share=share)
+        """A metric of a row, or its paired difference to `share` of that of the row `minus`, with interval; by the seeds of both."""
+        ours, other = self.scores(row, split), self.scores(minus, split) if minus else None
+        both = slice(None) if other is None else slice(min(len(ours), len(other)))  # the seeds that both rows have
+        return estimate(ours[both], metric, self.groups(split), None if other is None else other[both], share=share)
 
     def about(self, *splits: str) -> str:
         """One line under a table: data set, splits, normaliser, box, profile, seeds, device."""
@@ -191,12 +205,13 @@ class Study:
         faces = self._faces(measured[0])[1]
         trained = [t for row in self.shown for t in self.trained(row)]
         devices = sorted({t.provenance["device"] for t in trained})
+        seeds = " or ".join(str(count) for count in sorted({len(self.seeds_of(row)) for row in self.shown}))
         learned = " or ".join(f"{faces:,}" for faces in sorted({t.run.config.faces for t in trained}))
         watermark = ["SMOKE RUN: sizes are too small for the numbers to mean anything."] if self.profile.name == "smoke" else []
         parts = (
             faces.title, f"learned from {learned} faces",
             ", ".join(f"{split}: {self._faces(split)[2].sum():,} faces" for split in measured),
             f"errors over the {faces.scheme.ruler}",
-            f"landmark box x 1.4; {self.source.size} px; profile {self.profile.name}; {len(self.seeds)} seeds", *devices,
+            f"landmark box x 1.4; {self.source.size} px; profile {self.profile.name}; {seeds} seeds", *devices,
         )  # fmt: skip
         return " ".join(["; ".join(parts) + ".", *missing, *watermark])

@@ -23,7 +23,6 @@ from fa_lib.papers.self_distillation_training import DataSource
 
 SIGMA = 7 / 128  # standard deviation of a true heatmap, as a share of its side
 WINDOW = 11  # pixels, of structural similarity; its Gaussians fit into that, and 31, as published, leaves out more of the border
-SLOWER = 0.02  # rate of the encoder, 2e-5, beside that of the new layers, 1e-3
 
 # the files whose meaning decides what this paper's runs compute: when one changes, recorded results show as stale
 CODE = (
@@ -89,7 +88,9 @@ class Unsupervised:
     """The auto-encoder, which learns to draw faces again (section 2.3, after 3FabRec).
 
     `plan` is gone through three times, with more losses each time: reconstruction and the critic of codes; that of pictures;
-    structure. Differs from the paper, as `losses.unsupervised` does, and in the rate, which is that of the plan for all.
+    structure. `codes` weighs the critic of codes: in short trainings it outweighs the pixels at 1, as published.
+
+    Differs from the paper, as `losses.unsupervised` does, and in the rate, which is that of the plan for all.
     """
 
     width: int
@@ -97,12 +98,13 @@ class Unsupervised:
     pool: Pool
     plan: training.Plan
     augment: Augment
+    codes: float = 1.0
 
     code: ClassVar[tuple[str, ...]] = CODE
     stages: ClassVar[tuple[dict[str, float], ...]] = (
-        {"pixels": 1, "structure": 0, "codes": 1, "realism": 0},
-        {"pixels": 1, "structure": 0, "codes": 1, "realism": 1},
-        {"pixels": 0.5, "structure": 30, "codes": 1, "realism": 1},
+        {"pixels": 1, "structure": 0, "realism": 0},
+        {"pixels": 1, "structure": 0, "realism": 1},
+        {"pixels": 0.5, "structure": 30, "realism": 1},
     )
 
     @property
@@ -124,7 +126,7 @@ class Unsupervised:
         for number, weights in enumerate(self.stages, 1):
             stage = folder / f"stage{number}"
             stage.mkdir(exist_ok=True)
-            step = UnsupervisedStep(weights, batches.generator)
+            step = UnsupervisedStep({**weights, "codes": self.codes}, batches.generator)
             logs.append(training.fit(nets, batches, step, self.plan, stage, title=run.id).assign(stage=number))
         return nets, pd.concat(logs, ignore_index=True), {}
 
@@ -184,7 +186,7 @@ class Acquired:
         if self.function == "k-center":
             chosen = acquisition.k_center_greedy(_codes(net, crops), known.tolist(), self.count)
         else:
-            scores = acquisition.unsureness(net, crops[rest], self.function)
+            scores = acquisition.unsureness(net, crops[rest], self.function, method=self.previous.config.method)
             chosen = rest[acquisition.choose(scores, self.count, self.share)]
         return np.sort(np.concatenate([known, chosen]))
 
@@ -207,6 +209,7 @@ class FineTune:
     seen: int
     batch: int
     lr: float
+    slower: float
     augment: Augment
     method: Method = "box_blur"
 
@@ -235,7 +238,7 @@ class FineTune:
         for name, share in shares.items():
             (folder / name).mkdir(exist_ok=True)
             plan = training.Plan(max(1, round(share * self.seen / len(faces))), self.batch, self.lr, drops=(0.75, 0.92))
-            slow_down(net, 0.0 if name == "head" else SLOWER)
+            slow_down(net, 0.0 if name == "head" else self.slower)
             logs.append(training.fit(net, batches, learn_heatmaps, plan, folder / name, title=run.id).assign(stage=name))
             settle(net)
         found = {"test": training.evaluate(net, self.source.test(), self.method), "labelled": labelled}
