@@ -68,7 +68,7 @@ class Study:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The rows that are trained on this data set: those of its tables and claims; on the first also those of figures alone."""
+        """The rows trained on this data set: those of its tables and claims, and on the first those of figures alone."""
         named = {dataset: {*self._tabulated(dataset), *self._compared(dataset)} for dataset in self._datasets()}
         elsewhere = set().union(*(rows for dataset, rows in named.items() if dataset != self.dataset))
         here = named.get(self.dataset, set())
@@ -191,7 +191,7 @@ class Study:
         return [features(f["twice_first"], labels, again=f["twice_second"], lengths=lengths) for f in found]
 
     def estimate(self, row: str, metric: str, split: str = "test", minus: str | None = None, share: float = 1.0) -> Estimate:
-        """A metric of a row, or its paired difference to `share` of that of the row `minus`, with interval; by the seeds of both."""
+        """A metric of a row, or its paired difference to `share` of that of the row `minus`, with interval (seeds of both)."""
         ours, other = self.scores(row, split), self.scores(minus, split) if minus else None
         both = slice(None) if other is None else slice(min(len(ours), len(other)))  # the seeds that both rows have
         return estimate(ours[both], metric, self.groups(split), None if other is None else other[both], share=share)

@@ -7,7 +7,6 @@ A row is a network ("fabrec" or "scaf"), perhaps an acquisition function, and ho
 its name ends: `scaf-nnm10-50`. Without a function they are random, by the seed.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from fa_lib import runs, training
