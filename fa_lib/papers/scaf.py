@@ -40,34 +40,39 @@ MORE_SEEDS = 5  # random subsets of few faces differ by more than networks do
 
 @dataclass(frozen=True)
 class Settings:
-    """What a profile trains: width of the auto-encoder, rendered faces it learns from, how often it sees one in each of its three
-    stages, at which rate, and the weight of its critic of codes; pictures that a detector sees, its batch, rate and the encoder's
-    share of that, how it is decoded; a factor on 10, 50, 100 and 200 labels; whether rounds are the budgets themselves.
+    """What a profile trains: width and rate of the auto-encoder, its batch, the weight of its critic of codes, the rendered
+    faces it learns from, and how many pictures it sees in each of its three stages; pictures that a detector sees, its batch,
+    its rate, the encoder's share of that, its decoder; augmentation; a factor on 10, 50, 100 and 200 labels; whether rounds are
+    the budgets themselves; the side of crops, where it is not the profile's.
     """
 
     width: int
-    pool: int
-    epochs: int
     autoencoder_lr: float
+    autoencoder_batch: int
     codes: float
+    pool: int
+    drawn: int
     seen: int
     batch: int
     lr: float
-    encoder: float
+    slower: float
     method: Method
     augment: Augment
     few: float = 1.0
     nested: bool = True
+    size: int | None = None
 
 
 PLAIN = Augment(flip=0.5, scale=(0.9, 1.06))
 TURNED = Augment(flip=0.5, scale=(0.94, 1.05), degrees=30, shift=0.04)  # 3FabRec's, without its shear
+SMALL = {"width": 16, "autoencoder_lr": 1e-3, "codes": 0.02, "lr": 3e-3, "slower": 0.1, "method": "local", "augment": PLAIN}
+LARGE = {"width": 64, "autoencoder_lr": 2e-5, "codes": 1.0, "lr": 1e-3, "slower": 0.02, "method": "box_blur", "augment": TURNED}
 SETTINGS = {
-    "smoke": Settings(8, 24, 1, 2e-3, 0.02, 24, 12, 3e-3, 0.1, "local", PLAIN, few=0.1),
-    "quick": Settings(16, 1000, 4, 2e-3, 0.02, 1000, 16, 3e-3, 0.1, "local", PLAIN),
-    "desk": Settings(16, 2000, 10, 2e-3, 0.02, 4000, 16, 3e-3, 0.1, "local", TURNED),
-    "full": Settings(64, 50_000, 2, 2e-5, 1.0, 60_000, 40, 1e-3, 0.02, "box_blur", TURNED),
-    "paper": Settings(64, 200_000, 30, 2e-5, 1.0, 400_000, 40, 1e-3, 0.02, "box_blur", TURNED, nested=False),
+    "smoke": Settings(**SMALL | {"width": 8}, autoencoder_batch=12, pool=24, drawn=24, seen=24, batch=12, few=0.1),
+    "quick": Settings(**SMALL, autoencoder_batch=16, pool=1000, drawn=3000, seen=1000, batch=16),
+    "desk": Settings(**SMALL, autoencoder_batch=32, pool=2000, drawn=40_000, seen=4000, batch=16, size=64),
+    "full": Settings(**LARGE, autoencoder_batch=50, pool=50_000, drawn=100_000, seen=60_000, batch=40),
+    "paper": Settings(**LARGE, autoencoder_batch=50, pool=200_000, drawn=50_000_000, seen=400_000, batch=40, nested=False),
 }  # fmt: skip
 
 
@@ -90,7 +95,7 @@ ROWS = tuple(_PARTS)
 
 def source(profile: str, root: str | None = None, dataset: str = "300w") -> Source:
     """The faces of a profile and data set ("300w", "wflw"): see `sources.prepared`."""
-    return sources.prepared(Source, profile, root, dataset, OFFICIAL[dataset], ("test",))
+    return sources.prepared(Source, profile, root, dataset, OFFICIAL[dataset], ("test",), SETTINGS[profile].size)
 
 
 def seeds(row: str, profile: str) -> int:
@@ -129,7 +134,8 @@ def _autoencoder(profile: str, source: Source) -> runs.Run:
     photographs = source if source.root is not None else None
     faces = settings.pool + (source.faces if photographs else 0)
     pool = Pool(settings.pool, source.size, photographs, faces=faces)
-    plan = training.Plan(settings.epochs, settings.batch, settings.autoencoder_lr, drops=(0.8,))
+    epochs = max(1, round(settings.drawn / faces))
+    plan = training.Plan(epochs, settings.autoencoder_batch, settings.autoencoder_lr, drops=(0.8,))
     config = Unsupervised(settings.width, 99, pool, plan, settings.augment, settings.codes)
     return runs.Run(SLUG, "autoencoder", source.dataset if photographs else "synthetic/celeba", profile, 0, config)
 
@@ -184,7 +190,7 @@ class _Rounds:
     def _detector(self, row: str, net: str, chosen: Labels | Acquired, two_stages: bool = False) -> runs.Run:
         s, source = self.settings, self.source
         config = FineTune(
-            _autoencoder(self.profile, source), NETWORKS[net], two_stages, chosen, source, s.seen, s.batch, s.lr, s.encoder,
+            _autoencoder(self.profile, source), NETWORKS[net], two_stages, chosen, source, s.seen, s.batch, s.lr, s.slower,
             s.augment, s.method,
         )  # fmt: skip
         return runs.Run(SLUG, row, source.dataset, self.profile, self.seed, config)
