@@ -43,7 +43,7 @@ class Settings:
     """What a profile trains: width and rate of the auto-encoder, its batch, the weight of its critic of codes, the rendered
     faces it learns from, and how many pictures it sees in each of its three stages; pictures that a detector sees, its batch,
     its rate, the encoder's share of that, its decoder; augmentation; a factor on 10, 50, 100 and 200 labels; whether rounds are
-    the budgets themselves; the side of crops, where it is not the profile's.
+    the budgets themselves; the side of crops and the training faces, where they are not the profile's.
     """
 
     width: int
@@ -61,6 +61,7 @@ class Settings:
     few: float = 1.0
     nested: bool = True
     size: int | None = None
+    faces: int | None = None
 
 
 PLAIN = Augment(flip=0.5, scale=(0.9, 1.06))
@@ -69,7 +70,7 @@ SMALL = {"width": 16, "autoencoder_lr": 1e-3, "codes": 0.02, "lr": 3e-3, "slower
 LARGE = {"width": 64, "autoencoder_lr": 2e-5, "codes": 1.0, "lr": 1e-3, "slower": 0.02, "method": "box_blur", "augment": TURNED}
 SETTINGS = {
     "smoke": Settings(**SMALL | {"width": 8}, autoencoder_batch=12, pool=24, drawn=24, seen=24, batch=12, few=0.1),
-    "quick": Settings(**SMALL, autoencoder_batch=16, pool=1000, drawn=3000, seen=1000, batch=16),
+    "quick": Settings(**SMALL, autoencoder_batch=16, pool=1000, drawn=3000, seen=800, batch=16, faces=1000),
     "desk": Settings(**SMALL, autoencoder_batch=32, pool=2000, drawn=40_000, seen=4000, batch=16, size=64),
     "full": Settings(**LARGE, autoencoder_batch=50, pool=50_000, drawn=100_000, seen=60_000, batch=40),
     "paper": Settings(**LARGE, autoencoder_batch=50, pool=200_000, drawn=50_000_000, seen=400_000, batch=40, nested=False),
@@ -95,7 +96,9 @@ ROWS = tuple(_PARTS)
 
 def source(profile: str, root: str | None = None, dataset: str = "300w") -> Source:
     """The faces of a profile and data set ("300w", "wflw"): see `sources.prepared`."""
-    return sources.prepared(Source, profile, root, dataset, OFFICIAL[dataset], ("test",), SETTINGS[profile].size)
+    settings = SETTINGS[profile]
+    given = Source, profile, root, dataset, OFFICIAL[dataset], ("test",)
+    return sources.prepared(*given, size=settings.size, faces=settings.faces)
 
 
 def seeds(row: str, profile: str) -> int:

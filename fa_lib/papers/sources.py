@@ -20,12 +20,13 @@ def prepared(
     official: tuple[int, int],
     tested: Sequence[str],
     size: int | None = None,
+    faces: int | None = None,
 ) -> S:
     """A source of `kind`: faces of `dataset`, rendered, or real where `root` is its folder, or a user's own by their manifest.
 
     `official` counts the training and test faces of the real set, which a rendered one never exceeds. Of real faces all are
     tested, and learned from where time allows. `tested` names methods of `kind`: a run holds predictions on these, so it is
-    another run when any of them changes. `size`: side of the crops, by default that of the profile.
+    another run when any of them changes. `size` of the crops and training `faces`: by default those of the profile.
 
     Raises InputError where the flip of a user's own scheme is wrong: training would mirror faces by it.
     """
@@ -34,7 +35,7 @@ def prepared(
         name = own.describe(root).name
     train, test = official
     small = root is None or profile in ("smoke", "quick")
-    counts = (min(p.train_faces, train) if small else None, min(p.test_faces, test) if root is None else None)
+    counts = (min(faces or p.train_faces, train) if small else None, min(p.test_faces, test) if root is None else None)
     unseen = kind(name, size or p.size, *counts, p.clips, p.frames, faces=0, fingerprint="", root=root)
     faces = unseen.train()
     if unseen.own:
