@@ -41,7 +41,7 @@ MORE_SEEDS = 5  # random subsets of few faces differ by more than networks do
 @dataclass(frozen=True)
 class Settings:
     """What a profile trains: width and rate of the auto-encoder, its batch, the weight of its critic of codes, the rendered
-    faces it learns from, and how many pictures it sees in each of its three stages; pictures that a detector sees, its batch,
+    faces it learns from, and how many pictures it sees in the first of its stages; pictures that a detector sees, its batch,
     its rate, the encoder's share of that, its decoder; augmentation; a factor on 10, 50, 100 and 200 labels; whether rounds are
     the budgets themselves; the side of crops and the training faces, where they are not the profile's.
     """
@@ -70,8 +70,8 @@ SMALL = {"width": 16, "autoencoder_lr": 1e-3, "codes": 0.02, "lr": 3e-3, "slower
 LARGE = {"width": 64, "autoencoder_lr": 2e-5, "codes": 1.0, "lr": 1e-3, "slower": 0.02, "method": "box_blur", "augment": TURNED}
 SETTINGS = {
     "smoke": Settings(**SMALL | {"width": 8}, autoencoder_batch=12, pool=24, drawn=24, seen=24, batch=12, few=0.1),
-    "quick": Settings(**SMALL, autoencoder_batch=16, pool=1000, drawn=3000, seen=800, batch=16, faces=1000),
-    "desk": Settings(**SMALL, autoencoder_batch=32, pool=2000, drawn=40_000, seen=4000, batch=16, size=64),
+    "quick": Settings(**SMALL, autoencoder_batch=16, pool=1000, drawn=6000, seen=800, batch=16, faces=1000),
+    "desk": Settings(**SMALL, autoencoder_batch=32, pool=2000, drawn=80_000, seen=3600, batch=12, size=64),
     "full": Settings(**LARGE, autoencoder_batch=50, pool=50_000, drawn=100_000, seen=60_000, batch=40),
     "paper": Settings(**LARGE, autoencoder_batch=50, pool=200_000, drawn=50_000_000, seen=400_000, batch=40, nested=False),
 }  # fmt: skip
@@ -209,7 +209,7 @@ def chains() -> list[list[str]]:
 def cost(run: runs.Run) -> float:
     """How long a run takes, beside others of its profile: pictures seen, by network."""
     if isinstance(run.config, Unsupervised):
-        return 3 * run.config.plan.epochs * run.config.faces * 1.5
+        return 2 * run.config.plan.epochs * run.config.faces
     return run.config.seen
 
 

@@ -93,7 +93,7 @@ def chosen_by_attribute(study: Study, budget: str = "tenth", net: str = "scaf") 
 
     A line a function and attribute: `chosen`, the mean over seeds; `pool`, the share among all training faces; `low` and
     `high`, between which it would be in 95 % of random choices of as many (of one choice: a mean of several varies less).
-    All have the same 10 random faces to begin with, but "random" and what began elsewhere.
+    All but "random" contain the 10 random faces that active learning begins with.
     """
     one = study.on("wflw")
     faces, lines = one.source.train(), []
@@ -151,17 +151,21 @@ def labels_saved(study: Study) -> pd.DataFrame:
     For example: with NME 7 % at 100 random labels and 5 % at 1000, 200 chosen ones that reach 6 % save 316 - 200 = 116.
     """
     few, lines = scaf.SETTINGS[study.profile.name].few, []
+    budgets = (*scaf.COUNTS, *scaf.SHARES)
     for net in scaf.NETWORKS:
-        plain = [row for row in study.rows if row in {_row(net, "", budget) for budget in (*scaf.COUNTS, *scaf.SHARES)}]
-        curve = {_count(study, row, few): row for row in (f"{net}-start", *plain)}
+        functions = {_row(net, function, budget): function for function in scaf.FUNCTIONS for budget in budgets}
+        chosen = [row for row in study.rows if row in functions]
+        if not chosen:
+            continue
+        plain = {_row(net, "", budget) for budget in budgets}.intersection(study.rows)
+        curve = {_count(study, row, few): row for row in (*sorted(plain), f"{net}-start")}  # a small set has alike budgets
         counts = sorted(curve)
         errors = [100 * study.estimate(curve[count], "nme").value for count in counts]
-        chosen = {_row(net, f, budget): f for f in scaf.FUNCTIONS for budget in (*scaf.COUNTS, *scaf.SHARES)}
-        for row in (row for row in study.rows if row in chosen):
+        for row in chosen:
             nme, count = 100 * study.estimate(row, "nme").value, _count(study, row, few)
             needed = labels_for(nme, counts, errors)
             saved = {"needed": needed, "saved": needed - count, "saved_share": 100 * (needed - count) / needed}
-            lines.append({"network": net, "function": NAMES[chosen[row]], "labels": count, "nme": nme, **saved})
+            lines.append({"network": net, "function": NAMES[functions[row]], "labels": count, "nme": nme, **saved})
     return pd.DataFrame(lines)
 
 

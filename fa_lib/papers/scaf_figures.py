@@ -19,7 +19,7 @@ from fa_lib.data import Faces
 from fa_lib.heatmaps import to_map
 from fa_lib.papers import scaf_drawings as drawings
 from fa_lib.papers.kd_loss_figures import QUANTILES, by_quantile, name_of
-from fa_lib.plots import BLUE, GREEN, GREY, ORANGE, RED, WIDTH
+from fa_lib.plots import BLUE, GREEN, ORANGE, RED, WIDTH
 from fa_lib.results import Study
 
 TRUTH = {"marker": "o", "color": GREEN, "markersize": 2.1, "markeredgewidth": 0, "linestyle": ""}
@@ -86,17 +86,17 @@ def figure2(study: Study) -> tuple[Figure, pd.DataFrame]:
     one, measured = study.on("wflw"), study if study.source.own else study.on("wflw")
     faces = shown_faces(one, "test")
     net, found = located(one, "scaf-all", faces)
-    frame = judged(net, faces, found).assign(faces=f"{name_of(one).removesuffix(' (rendered)')} (rendered)", shown="")
+    frame = judged(net, faces, found).assign(faces="rendered", shown="")
     order = np.argsort(frame["nnm"].to_numpy(), kind="stable")
     chosen = order[[0, round(UNSURE * (len(order) - 1))]]
     frame.loc[chosen, "shown"] = ["sure", "unsure"]
-    figure = Figure(figsize=(WIDTH, 3.1))
-    left, right = figure.subfigures(1, 2, width_ratios=[1.2, 1])
+    figure = Figure(figsize=(WIDTH, 3.3))
+    left, right = figure.subfigures(1, 2, width_ratios=[1.15, 1])
     left.get_layout_engine().set(wspace=0.02, w_pad=0.02)
     _maps(left, faces.select(chosen), found[chosen], heatmaps_of(net, faces.crops()[0][chosen]), frame.loc[chosen])
     everyone = frame
     if faces is not measured.test:
-        everyone = confidence(measured).assign(faces=name_of(measured), shown="")
+        everyone = confidence(measured).assign(faces="photographs", shown="")
         frame = pd.concat([frame, everyone], ignore_index=True)
     _ordered(right.subplots(), everyone, measured)
     return figure, frame
@@ -113,12 +113,12 @@ def _maps(figure: Figure, faces: Faces, found: np.ndarray, maps: np.ndarray, tol
         plots.bare(other)
         one.set_ylabel(row["shown"])
         one.set_xlabel(f"NME {row['nme']:.1f} %", fontsize=7, labelpad=2)
-        other.set_xlabel(f"NNM {_minus(row['nnm'])}, entropy {row['entropy']:.2f}", fontsize=7, labelpad=2)
+        other.set_xlabel(f"NNM {_minus(row['nnm'])}\nentropy {row['entropy']:.2f} nats", fontsize=7, labelpad=2)
     bar = figure.colorbar(image, ax=panels[:, 1], shrink=0.9, aspect=25, pad=0.03)
     bar.set_label("greatest of all heatmaps", fontsize=7)
     bar.ax.tick_params(labelsize=6.5)
     bar.outline.set_linewidth(0.5)
-    _legend(figure, "truth", "SCAF")
+    _legend(figure, "truth", "found by SCAF")
 
 
 def _ordered(axes: Axes, frame: pd.DataFrame, study: Study) -> None:
@@ -128,13 +128,13 @@ def _ordered(axes: Axes, frame: pd.DataFrame, study: Study) -> None:
         shown = frame[frame["shown"] == text]
         axes.plot(shown["nnm"], shown["nme"], marker, color=RED, markersize=5, linestyle="", label=text if len(shown) else None)
     rank = stats.spearmanr(frame["nnm"], frame["nme"]).statistic
-    axes.set(yscale="log", xlabel="NNM [sum of heatmaps]: less sure to the right", ylabel=f"NME [% of {study.test.scheme.ruler}]")
+    axes.set(yscale="log", xlabel="NNM (to the right: less sure)", ylabel=f"NME [% of {study.test.scheme.ruler}]")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.set_title(f"{name_of(study)}, {len(frame):,} faces: rank correlation {rank:.2f}\n"
-                   "(Spearman; 1: least sure are most wrong, 0: no order)", fontsize=7)  # fmt: skip
+    text = f"{name_of(study)}, {len(frame):,} faces\nSpearman's rank correlation {rank:.2f}"
+    axes.set_title(text.replace("-", "\N{MINUS SIGN}"), fontsize=7.5)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left")
 
@@ -149,8 +149,10 @@ def _minus(value: float) -> str:
 
 
 def _legend(figure: Figure, *texts: str) -> None:
+    """What the colours of landmarks mean, and more texts without a mark."""
     handles = [Line2D([], [], **{**look, "markersize": 4}) for look in (TRUTH, FOUND)]
-    figure.legend(handles, texts, loc="outside lower center", ncols=2)
+    handles += [Line2D([], [], linestyle="")] * (len(texts) - len(handles))
+    figure.legend(handles, texts, loc="outside lower center", ncols=len(texts), handlelength=1.2)
 
 
 @torch.no_grad()
@@ -188,12 +190,11 @@ def figure3(study: Study) -> tuple[Figure, pd.DataFrame]:
     if faces is not one.test:  # pictures of rendered faces, errors of photographs
         errors = {name: redrawn(each, one.test.crops()[0])[1] for name, each in stages.items()}
         frame = pd.concat([frame, pd.DataFrame({"face": one.test.names, "faces": "photographs", **errors})], ignore_index=True)
-    figure = Figure(figsize=(WIDTH, 3.9))
+    figure = Figure(figsize=(WIDTH, 3.75))
     figure.get_layout_engine().set(wspace=0.01, w_pad=0.02, h_pad=0.02)
-    kinds = "photographs" if faces is not one.test else "faces"
-    rows = {"test face\n(rendered)": (crops, [truth]), **{
-        f"{text}:\n{errors[name].mean():.1f} grey levels": (made[name][0], sets)
-        for name, text, sets in (("before", "auto-encoder", []), ("after", "SCAF's", [truth, found]))
+    rows = {"test face" if faces is one.test else "rendered\ntest face": (crops, [truth]), **{
+        f"{text}\n{errors[name].mean():.1f} of 255": (made[name][0], sets)
+        for name, text, sets in (("before", "auto-encoder:", []), ("after", "SCAF:", [truth, found]))
     }}  # fmt: skip
     for panels, (text, (pictures, sets)) in zip(figure.subplots(len(rows), len(QUANTILES)), rows.items()):
         for axes, i in zip(panels, chosen):
@@ -203,8 +204,8 @@ def figure3(study: Study) -> tuple[Figure, pd.DataFrame]:
         axes.set_title(f"harder than {100 * quantile:.0f} %", loc="center", fontsize=7)
     for axes, i in zip(panels, chosen):
         axes.set_xlabel(f"NME {nme[i]:.1f} %", fontsize=7, labelpad=2)
-    figure.supxlabel(f"grey levels, of 255: mean absolute error of {len(one.test):,} {kinds}", fontsize=7, color=GREY)
-    _legend(figure, "truth", "SCAF")
+    kind = "rendered faces" if faces is one.test else "photographs"
+    _legend(figure, "truth", "found by SCAF", f"numbers: mean absolute error of {len(one.test):,} {kind}")
     return figure, frame
 
 
@@ -228,7 +229,7 @@ def figure4(study: Study) -> tuple[Figure, pd.DataFrame]:
         errors = 100 * metrics.nme(found, truth, faces.lengths())
         for rank, (axes, i) in enumerate(zip(panels, chosen)):
             plots.faces(axes, crops[rank], truth[rank], found[rank], styles=[TRUTH, FOUND], contours=False)
-            axes.set_xlabel(f"NNM {_minus(nnm[i])}, NME {errors[rank]:.0f} %", fontsize=7, labelpad=2)
+            axes.set_xlabel(f"NNM {_minus(nnm[i])}\nNME {errors[rank]:.1f} %", fontsize=7, labelpad=2)
             lines.append({"discarded": share, "rank": rank + 1, "face": faces.names[rank], "attributes": faces.attributes[rank],
                           "nnm": float(nnm[i]), "nme": errors[rank], "pool": len(pool)})  # fmt: skip
         panels[0].set_ylabel(text)
