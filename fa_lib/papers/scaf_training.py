@@ -89,9 +89,10 @@ class Unsupervised:
 
     Three stages with more losses each time: reconstruction and the critic of codes, by `plan`; that of pictures; structure. The
     last two have a quarter of the epochs and a tenth of the rate (`later`): at the full rate, in short trainings, what the
-    critic of pictures asks for spoils the reconstructions (error 33 of 255 instead of 28). `codes` weighs the critic of codes: in short trainings it outweighs the pixels at 1, as published.
+    critic of pictures asks for spoils the reconstructions (error 33 of 255 instead of 28). `codes` weighs the critic of codes:
+    at 1, as published, it outweighs the pixels in short trainings.
 
-    Differs from the paper, as `losses.unsupervised` does, and in the rate, which is that of the plan for all.
+    Differs from the paper, as `losses.unsupervised` does, and in the rates and lengths of the stages.
     """
 
     width: int
