@@ -40,7 +40,7 @@ MORE_SEEDS = 5  # random subsets of few faces differ by more than networks do
 
 @dataclass(frozen=True)
 class Settings:
-    """What a profile trains: width and rate of the auto-encoder, its batch, the weight of its critic of codes, the rendered
+    """What a profile trains: width and rate of the auto-encoder, its batch, the weight of its critics, the rendered
     faces it learns from, and how many pictures it sees in the first of its stages; pictures that a detector sees, its batch,
     its rate, the encoder's share of that, its decoder; augmentation; a factor on 10, 50, 100 and 200 labels; whether rounds are
     the budgets themselves; the side of crops and the training faces, where they are not the profile's.
@@ -49,7 +49,7 @@ class Settings:
     width: int
     autoencoder_lr: float
     autoencoder_batch: int
-    codes: float
+    critics: float
     pool: int
     drawn: int
     seen: int
@@ -66,12 +66,12 @@ class Settings:
 
 PLAIN = Augment(flip=0.5, scale=(0.9, 1.06))
 TURNED = Augment(flip=0.5, scale=(0.94, 1.05), degrees=30, shift=0.04)  # 3FabRec's, without its shear
-SMALL = {"width": 16, "autoencoder_lr": 1e-3, "codes": 0.02, "lr": 3e-3, "slower": 0.1, "method": "local", "augment": PLAIN}
-LARGE = {"width": 64, "autoencoder_lr": 2e-5, "codes": 1.0, "lr": 1e-3, "slower": 0.02, "method": "box_blur", "augment": TURNED}
+SMALL = {"width": 16, "autoencoder_lr": 1e-3, "critics": 0.02, "lr": 3e-3, "slower": 0.1, "method": "local", "augment": PLAIN}
+LARGE = {"width": 64, "autoencoder_lr": 2e-5, "critics": 1.0, "lr": 1e-3, "slower": 0.02, "method": "box_blur", "augment": TURNED}
 SETTINGS = {
     "smoke": Settings(**SMALL | {"width": 8}, autoencoder_batch=12, pool=24, drawn=24, seen=24, batch=12, few=0.1),
     "quick": Settings(**SMALL, autoencoder_batch=16, pool=1000, drawn=6000, seen=800, batch=16, faces=1000),
-    "desk": Settings(**SMALL, autoencoder_batch=32, pool=2000, drawn=80_000, seen=3600, batch=12, size=64),
+    "desk": Settings(**SMALL, autoencoder_batch=32, pool=2000, drawn=48_000, seen=3600, batch=12, size=64),
     "full": Settings(**LARGE, autoencoder_batch=50, pool=50_000, drawn=100_000, seen=60_000, batch=40),
     "paper": Settings(**LARGE, autoencoder_batch=50, pool=200_000, drawn=50_000_000, seen=400_000, batch=40, nested=False),
 }  # fmt: skip
@@ -139,7 +139,7 @@ def _autoencoder(profile: str, source: Source) -> runs.Run:
     pool = Pool(settings.pool, source.size, photographs, faces=faces)
     epochs = max(1, round(settings.drawn / faces))
     plan = training.Plan(epochs, settings.autoencoder_batch, settings.autoencoder_lr, drops=(0.8,))
-    config = Unsupervised(settings.width, 99, pool, plan, settings.augment, settings.codes)
+    config = Unsupervised(settings.width, 99, pool, plan, settings.augment, settings.critics)
     return runs.Run(SLUG, "autoencoder", source.dataset if photographs else "synthetic/celeba", profile, 0, config)
 
 

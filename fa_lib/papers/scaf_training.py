@@ -88,9 +88,8 @@ class Unsupervised:
     """The auto-encoder, which learns to draw faces again (section 2.3, after 3FabRec).
 
     Three stages with more losses each time: reconstruction and the critic of codes, by `plan`; that of pictures; structure. The
-    last two have a quarter of the epochs and a tenth of the rate (`later`): at the full rate, in short trainings, what the
-    critic of pictures asks for spoils the reconstructions (error 33 of 255 instead of 28). `codes` weighs the critic of codes:
-    at 1, as published, it outweighs the pixels in short trainings.
+    last two refine, with a quarter of the epochs and a tenth of the rate (`later`). `critics` weighs both critics: at 1, as
+    published, they outweigh the pixels in short trainings (mean absolute error 34 of 255 after the last stage, 26 before it).
 
     Differs from the paper, as `losses.unsupervised` does, and in the rates and lengths of the stages.
     """
@@ -100,7 +99,7 @@ class Unsupervised:
     pool: Pool
     plan: training.Plan
     augment: Augment
-    codes: float = 1.0
+    critics: float = 1.0
 
     code: ClassVar[tuple[str, ...]] = CODE
     stages: ClassVar[tuple[dict[str, float], ...]] = (
@@ -129,7 +128,8 @@ class Unsupervised:
         for number, weights in enumerate(self.stages, 1):
             stage = folder / f"stage{number}"
             stage.mkdir(exist_ok=True)
-            step = UnsupervisedStep({**weights, "codes": self.codes}, batches.generator)
+            weights = {**weights, "codes": self.critics, "realism": self.critics * weights["realism"]}
+            step = UnsupervisedStep(weights, batches.generator)
             share, rate = self.later if number > 1 else (1, 1)
             plan = replace(self.plan, epochs=max(1, round(share * self.plan.epochs)), lr=rate * self.plan.lr)
             logs.append(training.fit(nets, batches, step, plan, stage, title=run.id).assign(stage=number))
