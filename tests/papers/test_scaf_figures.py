@@ -170,13 +170,10 @@ def test_no_photograph_is_shown(photographed: Study, draw, count: int):
         assert (frame["pool"] == 24).all()
     else:
         assert frame["faces"].value_counts().to_dict() == {"rendered": 16, "photographs": 16}
-
-
-def test_errors_of_photographs_are_in_figure_3(photographed: Study):
-    figure, frame = figures.figure3(photographed)
-    mean = frame[frame["faces"] == "photographs"]["after"].mean()
-    assert f"{mean:.1f} of 255" in figure.axes[12].get_ylabel() and figure.axes[0].get_ylabel().startswith("rendered")
-    assert "photographs" in figure.legends[0].get_texts()[-1].get_text()
+    if draw is figures.figure3:  # the errors are those of photographs
+        mean = frame[frame["faces"] == "photographs"]["after"].mean()
+        assert f"{mean:.1f} of 255" in figure.axes[12].get_ylabel() and figure.axes[0].get_ylabel().startswith("rendered")
+        assert "photographs" in figure.legends[0].get_texts()[-1].get_text()
 
 
 def test_own_faces_are_judged_and_not_shown(own_data: Path, stores):
@@ -211,7 +208,7 @@ def test_speeds_are_of_both_codes_on_one_thread():
         assert times.loc[(code, "entropy"), "ratio"] == 1
 
 
-@pytest.mark.parametrize(("all_of_them", "having", "count"), [(30, 9, 10), (300, 100, 60), (7500, 700, 750)])
+@pytest.mark.parametrize(("all_of_them", "having", "count"), [(30, 9, 10), (300, 100, 60)])
 def test_chance_is_that_of_drawing_without_putting_back(all_of_them: int, having: int, count: int):
     ways = [comb(having, k) * comb(all_of_them - having, count - k) for k in range(count + 1)]
     below = np.cumsum([float(Fraction(way, comb(all_of_them, count))) for way in ways])
