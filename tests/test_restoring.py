@@ -56,7 +56,7 @@ def learned_from_few(source) -> Iterator[runs.Config]:
     encoder = run("autoencoder", scaf_training.Unsupervised(4, 7, pool, PLAN, Augment()))
     for skips in (False, True):
         labels = scaf_training.Labels(2)
-        yield scaf_training.FineTune(encoder, skips, False, labels, source, 4, 2, 1e-3, Augment())
+        yield scaf_training.FineTune(encoder, skips, False, labels, source, 4, 2, 1e-3, 0.1, Augment())
 
 
 def keep(kept: runs.Run, net: nn.Module, **predictions: np.ndarray) -> dict:
