@@ -153,9 +153,12 @@ def estimate(
     of = METRICS[metric]
 
     def value(group: np.ndarray, seed: np.ndarray, axis: int = -1) -> np.ndarray:
+        samples = group.reshape(-1, count)  # (R, G)
+        cells = samples + count * np.arange(len(samples))[:, None]
+        times = np.bincount(cells.ravel(), minlength=cells.size).reshape(cells.shape).astype(float)  # how often each was drawn
         per_side = []
         for sums in sides:
-            drawn = of(sums[:, group].sum(-2))  # (S, R)
+            drawn = of(times @ sums).reshape(seeds, *group.shape[:-1])  # (S, R)
             per_side.append(np.take_along_axis(np.moveaxis(drawn, 0, -1), seed, -1).mean(-1))
         return per_side[0] - share * per_side[1] if len(per_side) > 1 else per_side[0]
 

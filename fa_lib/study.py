@@ -52,6 +52,7 @@ class Study:
         self.source = paper.source(profile, at_hand(root, dataset or "300w"), *([dataset] if dataset else []))
         self.seeds, self._limit = self.profile.seeds[:seeds], seeds
         self._scores: dict[tuple[str, str], np.ndarray] = {}
+        self._estimates: dict[tuple[str, str, str, str | None, float], Estimate] = {}
         self._studies: dict[str | None, Study] = {dataset: self}
 
     def on(self, dataset: str | None) -> "Study":
@@ -192,9 +193,13 @@ class Study:
 
     def estimate(self, row: str, metric: str, split: str = "test", minus: str | None = None, share: float = 1.0) -> Estimate:
         """A metric of a row, or its paired difference to `share` of that of the row `minus`, with interval (seeds of both)."""
-        ours, other = self.scores(row, split), self.scores(minus, split) if minus else None
-        both = slice(None) if other is None else slice(min(len(ours), len(other)))  # the seeds that both rows have
-        return estimate(ours[both], metric, self.groups(split), None if other is None else other[both], share=share)
+        asked = row, metric, split, minus, share
+        if asked not in self._estimates:  # a table shows what its file holds, and claims share rows
+            ours, other = self.scores(row, split), self.scores(minus, split) if minus else None
+            both = slice(None) if other is None else slice(min(len(ours), len(other)))  # the seeds that both rows have
+            apart = None if other is None else other[both]
+            self._estimates[asked] = estimate(ours[both], metric, self.groups(split), apart, share=share)
+        return self._estimates[asked]
 
     def about(self, *splits: str) -> str:
         """One line under a table: data set, splits, normaliser, box, profile, seeds, device."""
