@@ -230,23 +230,52 @@ def difference(study: Study, claim: Claim) -> Estimate:
     return contrast(here, study.on(dataset).estimate(claim.ours, claim.metric, split, minus=claim.other))
 
 
+def comparison(claim: Claim) -> str:
+    """The two rows that a claim compares, as its line says it.
+
+    >>> comparison(Claim("Within 2 %", "sd", "hrnet", "nme", "test", share=1.02))
+    'sd - 1.02 x hrnet'
+    """
+    return f"{claim.ours} - {claim.other if claim.share == 1 else f'{claim.share:g} x {claim.other}'}"
+
+
 def claims(study: Study) -> pd.DataFrame:
-    """Every claim of the paper with its difference here (mean, interval; same unit as the paper's) and a verdict."""
+    """Every claim of the paper with its difference here (mean, interval; same unit as the paper's), a verdict and provenance.
+
+    `files` names the code that `code` is the hash of (`runs.code_hash`), by commas; there are several where rows differ.
+    """
     lines = []
     for claim in study.paper.CLAIMS:
         found, factor = difference(study, claim), UNITS.get(claim.metric, 1000)
         sets = [(claim.dataset, claim.split), *([claim.than] if claim.than else [])]
-        other = claim.other if claim.share == 1 else f"{claim.share:g} x {claim.other}"
         known = all(study.on(dataset).has(split) for dataset, split in sets)
         lines.append(
             {
-                "claim": claim.text, "comparison": f"{claim.ours} - {other}", "metric": claim.metric,
+                "claim": claim.text, "comparison": comparison(claim), "metric": claim.metric,
                 "split": " - ".join(_where(study, *one) for one in sets),
                 "expected": claim.direction, "paper": claim.paper, "here": found.value * factor, "low": found.low * factor,
                 "high": found.high * factor, "verdict": verdict(found, claim.direction) if known else "no such data",
+                **_origin_of_claim(study, claim, sets),
             }
         )  # fmt: skip
     return pd.DataFrame(lines).astype({"paper": float})  # a study of our own has no number of a paper at all
+
+
+def _origin_of_claim(study: Study, claim: Claim, sets: list[tuple[str | None, str]]) -> dict:
+    """Where the numbers of both rows come from; what differs between them, or between data sets, is listed."""
+    parts = [study.on(dataset) for dataset, _ in sets]
+    rows = [row for row in (claim.ours, claim.other) if row in study.paper.ROWS]  # annotators were not trained
+    trained = [part.trained(row) for part in parts for row in rows]
+    origins = [t.provenance for seeds in trained for t in seeds]
+    codes = dict.fromkeys((origin["code"], ",".join(origin["files"])) for origin in origins)
+    return {
+        "dataset": " - ".join(dict.fromkeys(part.source.dataset for part in parts)),
+        "title": " - ".join(dict.fromkeys(part._faces(split)[1].title for part, (_, split) in zip(parts, sets))),
+        "profile": study.profile.name, "size": study.source.size, "seeds": min(map(len, trained)),
+        "device": "; ".join(dict.fromkeys(origin["device"] for origin in origins)),
+        "code": " ".join(code for code, _ in codes), "files": " ".join(files for _, files in codes),
+        "runs": " ".join(dict.fromkeys(t.run.hash for seeds in trained for t in seeds)),
+    }  # fmt: skip
 
 
 def _where(study: Study, dataset: str | None, split: str) -> str:

@@ -21,7 +21,7 @@ FLOORS = {
     4: "training",
     5: "study results plots runs sensitivity diagram export restoring tracking suggest",
     6: "papers",
-    7: "reproduce notebook",
+    7: "reproduce notebook exercises alt_text verdicts consistency",
     8: "__main__",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}

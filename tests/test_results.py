@@ -1,5 +1,6 @@
 """From predictions to numbers: the same values as metrics.py, honest intervals, verdicts, tables with the papers' numbers."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -370,6 +371,29 @@ def test_claims_get_their_verdicts(study: results.Study):
     assert list(found["verdict"]) == ["reproduced", "not reproduced", "undecided", "reproduced"]
     assert found.loc[0, "here"] < 0 and found.loc[0, "paper"] == -5.1
     assert found.loc[2, ["here", "low", "high"]].tolist() == [0, 0, 0]
+
+
+def test_claims_say_where_they_come_from(study: results.Study):
+    """One line a claim, with all that is needed to see later that its code has changed; annotators were not trained."""
+    found = results.claims(study)
+    assert list(found.columns[:10]) == "claim comparison metric split expected paper here low high verdict".split()
+    trained = {row: study.trained(row) for row in study.paper.ROWS}
+    first, last = found.iloc[0], found.iloc[-1]
+    assert first["files"] == "metrics" and first["code"] == runs.code_hash(("metrics",)) == last["code"]
+    assert first["runs"].split() == [t.run.hash for row in ("better", "plain") for t in trained[row]]
+    assert last["runs"].split() == [t.run.hash for t in trained["better"]] and last["comparison"] == "better - labels"
+    known = {"dataset": "synthetic/300w", "title": "made by hand", "profile": "smoke", "size": 64, "seeds": 2}
+    assert first[list(known)].to_dict() == known and first["device"] == trained["plain"][0].provenance["device"]
+
+
+def test_claims_on_rows_of_different_code_name_both(study: results.Study):
+    file = study.trained("better")[1].folder / "provenance.json"
+    told = {**json.loads(file.read_text()), "code": "0123456789ab", "files": ["metrics", "scores"], "device": "a GPU"}
+    file.write_text(json.dumps(told))
+    first, second = results.claims(study).iloc[:2].to_dict("records")
+    current = runs.code_hash(("metrics",))
+    assert first["code"] == f"{current} 0123456789ab" and first["files"] == "metrics metrics,scores"
+    assert second["code"] == first["code"] and first["device"].endswith("; a GPU")
 
 
 def test_splits_are_parts_of_the_test_set(study: results.Study):
