@@ -13,10 +13,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from fa_lib import heatmaps, losses, plots, storage
+from fa_lib import alt_text, heatmaps, losses, plots, storage
 from fa_lib.data import manifests
 from fa_lib.data.readers import own
 from fa_lib.errors import InputError
+from fa_lib.exercises import check as check
+from fa_lib.exercises import check_again as check_again
+from fa_lib.exercises import run_cell as run_cell
 
 
 def settings(**parameters: Any) -> Any:
@@ -24,7 +27,8 @@ def settings(**parameters: Any) -> Any:
 
     Returns an object with `profile`, `root` (folder or manifest of real data, or None), `own` (it is a manifest) and `seeds`
     (None: all of the profile).
-    `$FA_PROFILE` replaces the profile "quick", so that the test suite can run the notebooks as they are, only smaller.
+    `$FA_PROFILE` replaces the profile "quick", so that the test suite can run the notebooks as they are, only smaller. From here
+    on, figures that the notebook shows carry an alternative text.
 
     >>> settings(profile="smoke", data="synthetic").root is None
     True
@@ -53,6 +57,7 @@ def settings(**parameters: Any) -> Any:
             f"data={given.data!r}: there is no such folder or manifest; give the folder of 300-W, a .yaml file that describes "
             "faces of your own, or 'synthetic'"
         )
+    alt_text.tell_figures()
     return _Settings(profile, root, given.seeds or None)
 
 
@@ -86,7 +91,7 @@ def photo(figure: Figure) -> Any:
     with plots.style():
         plots.settle(figure)
         figure.savefig(buffer, format="jpeg", dpi=110, pil_kwargs={"quality": 82})
-    return Image(data=buffer.getvalue(), format="jpeg")
+    return Image(data=buffer.getvalue(), format="jpeg", alt=alt_text.of(figure))
 
 
 WHO = {"open link": "anyone, by link", "form": "on request, by form", "local": "nobody any more"}
@@ -319,30 +324,3 @@ def _steadiness_figure(*spots: tuple[float, float, float, float, float]) -> Figu
             row[0].set_ylabel(f"c {rest[1]:g}, $\\Theta$ {rest[2]:g}, $\\xi$ {rest[3]:g}")
         plots.settle(figure)
     return figure
-
-
-def check(answer: Callable, reference: Callable, cases: Sequence[tuple], tolerance: float = 1e-6) -> bool:
-    """Tries an exercise's answer on `cases` (argument tuples) against the package's own function; says what differs.
-
-    An answer that still returns None counts as not yet written, which is no error: a notebook runs from top to bottom
-    before its reader has solved anything. Returns whether all cases agree.
-
-    >>> check(lambda x: x + x, lambda x: 2 * x, [(1.0,), (3.0,)])
-    correct: 2 of 2 cases agree
-    True
-    """
-    for number, case in enumerate(cases, 1):
-        found = answer(*case)
-        if found is None:
-            print("not written yet: the function returns None")
-            return False
-        wanted = np.asarray(torch.as_tensor(reference(*case)).detach())
-        got = np.asarray(torch.as_tensor(found).detach())
-        if got.shape != wanted.shape:
-            print(f"case {number}: the result has shape {got.shape}, expected {wanted.shape}")
-            return False
-        if not np.allclose(got, wanted, rtol=tolerance, atol=tolerance):
-            print(f"case {number}: got {np.round(got, 6).tolist()}, expected {np.round(wanted, 6).tolist()}")
-            return False
-    print(f"correct: {len(cases)} of {len(cases)} cases agree")
-    return True
