@@ -54,7 +54,7 @@ def test_nested_rounds_are_the_smaller_budgets():
 
 
 def test_budgets_of_as_many_labels_are_one_run():
-    faces = source("wflw", 1000)
+    faces = source("wflw", scaf.SETTINGS["quick"].faces)
     for net in ("scaf", "scaf-nnm", "fabrec-kcenter"):
         for one, other in (("50", "twentieth"), ("100", "tenth")):
             assert scaf.run(f"{net}-{one}", "quick", 0, faces) == scaf.run(f"{net}-{other}", "quick", 0, faces)
@@ -83,7 +83,7 @@ def test_rows_differ_by_what_they_are_called():
 def test_too_few_faces_for_a_budget_are_refused():
     few = source("300w", 40)
     with pytest.raises(InputError, match="50 labels of 40 training faces: ask for 1 to 40"):
-        scaf.run("scaf-50", "quick", 0, few).config.labels.pick(scaf.run("scaf-50", "quick", 0, few), few.faces)
+        scaf.run("scaf-50", "desk", 0, few).config.labels.pick(scaf.run("scaf-50", "desk", 0, few), few.faces)
 
 
 def test_random_subsets_have_five_seeds(stores):
