@@ -35,7 +35,7 @@ def box_sensitivity(model: Model, faces: Faces, amounts: Mapping[str, Sequence[f
     lines = []
     for kind, values in amounts.items():
         for amount in values:
-            found = _found(model, faces, boxes(kind, amount, len(faces), faces.size))
+            found = in_boxes(model, faces, boxes(kind, amount, len(faces), faces.size))
             known = scores.estimate(scores.features(found, target, lengths=lengths)[None], "nme", faces.group)
             value = metrics.nme(found, target, lengths).mean()
             lines.append({"kind": kind, "amount": amount, "nme": value, "low": known.low, "high": known.high})
@@ -51,8 +51,8 @@ def boxes(kind: str, amount: float, count: int, size: int) -> Affine:
     return Affine.about(torch.full((count, 2), (size - 1) / 2), scale, degrees, shift)
 
 
-def _found(model: Model, faces: Faces, box: Affine) -> np.ndarray:
-    """Landmarks (N, K, 2) in the right crops, found in the crops that the disturbed boxes show."""
+def in_boxes(model: Model, faces: Faces, box: Affine) -> np.ndarray:
+    """Landmarks (N, K, 2) in the right crops, found in the crops that disturbed boxes (`boxes`) show."""
     where = next(model.parameters()).device if isinstance(model, nn.Module) else torch.device("cpu")
     found = []
     for start in range(0, len(faces), BATCH):

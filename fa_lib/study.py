@@ -148,6 +148,8 @@ class Study:
         every = np.ones(len(self.test), bool)
         if split in ("test", "truth", "twice"):
             return "test", self.test, every
+        if split in ("blurred", "shifted"):  # the test faces out of focus, or in a box that is moved
+            return split, self.test, every
         named = {name for table in self.paper.TABLES for name in table.splits} | {claim.split for claim in self.paper.CLAIMS}
         if split in named and split not in self.test.parts():
             return "test", self.test, ~every  # a partial set may have no face of a part
