@@ -34,8 +34,8 @@ test-notebooks: $(STAMP)  ## the notebooks as committed, at profile smoke: every
 test-smoke: $(STAMP)  ## the notebooks at profile smoke through papermill, then again: the same output twice
 	$(PYTEST) $(WORKERS) loadgroup tests/notebooks/test_papermill.py
 
-lab: $(STAMP)  ## JupyterLab on the notebooks; ARGS=--no-browser on a server
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir=. $(ARGS) notebooks
+lab: $(STAMP)  ## JupyterLab on the first notebook; ARGS=--no-browser on a server
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
 lock: $(BIN)/uv  ## requirements/*.in -> lock.txt, bootstrap.txt, headless.txt (versions and hashes)
 	$(LOCK) -o requirements/lock.txt requirements/requirements.in

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 
 def of(figure: Figure, most: int = 600) -> str:
-    """What a screen reader says instead of a figure: of each panel title, axes and names of its curves, or the words in it.
+    """What a screen reader says instead of a figure: of each panel title, axes, curves and named ticks, or the words in it.
 
     >>> figure = Figure()
     >>> axes = figure.subplots()
@@ -20,8 +20,10 @@ def of(figure: Figure, most: int = 600) -> str:
         labels = [axes.get_ylabel(), axes.get_xlabel()]
         words = [*(axes.get_title(where) for where in ("left", "center", "right")), " against ".join(filter(None, labels))]
         words += [", ".join(dict.fromkeys(axes.get_legend_handles_labels()[1]))]
+        ticks = [tick.get_text() for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        words += [", ".join(tick for tick in ticks if re.search("[A-Za-z]{2}", tick))]
         words = [word for word in words if word] or list(dict.fromkeys(text.get_text() for text in axes.texts))
-        panels.append(": ".join(words) or ("picture" if axes.images else "drawing"))
+        panels.append(": ".join(words) or (f"picture{' with points' * bool(axes.lines)}" if axes.images else "drawing"))
     text = "; ".join(f"{one} ({panels.count(one)} times)" if panels.count(one) > 1 else one for one in dict.fromkeys(panels))
     text = re.sub(r"\s+", " ", text.replace("$", "").replace("\\", ""))
     text = f"Figure of {len(panels)} panel{'s' * (len(panels) != 1)}. {text}"

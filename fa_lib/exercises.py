@@ -56,22 +56,27 @@ def check(answer: Callable, reference: Callable, cases: Sequence[tuple], toleran
 def check_again(answer: Callable, notebook: str, names: dict[str, Any]) -> bool:
     """Runs the cell of notebooks/`notebook`.ipynb that checks `answer`, with `answer` in the place of the cell's own stub.
 
-    So solutions pass the very check that readers see. `names` are the globals of the caller, which must hold what the cell uses.
+    So solutions pass the very check that readers see. `names` are the globals of the caller, which must hold what earlier cells
+    of the notebook define, and this one uses.
     """
     run_cell(notebook, f"def {answer.__name__}(", names, without=answer.__name__)
     return names["solved"]
 
 
 def run_cell(notebook: str, holds: str, names: dict[str, Any], without: str = "") -> None:
-    """Runs the one code cell of notebooks/`notebook`.ipynb that `holds` a text, in `names`; `without` one of its functions."""
+    """Runs in `names` the imports of notebooks/`notebook`.ipynb, and its one cell that `holds` a text.
+
+    `without` names a function that the cell defines and `names` already has.
+    """
     text = (storage.PROJECT / "notebooks" / f"{notebook}.ipynb").read_text()
     cells = ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-    cells = [cell for cell in cells if holds in cell]
-    if len(cells) != 1:
-        raise InputError(f"{notebook}.ipynb has {len(cells)} code cells that hold {holds!r}, and should have one")
-    tree = ast.parse(cells[0])
-    tree.body = [node for node in tree.body if not without or getattr(node, "name", "") != without]
-    exec(compile(tree, f"{notebook}.ipynb", "exec"), names)
+    found = [cell for cell in cells if holds in cell]
+    if len(found) != 1:
+        raise InputError(f"{notebook}.ipynb has {len(found)} code cells that hold {holds!r}, and should have one")
+    plain = "\n".join(line for cell in cells for line in cell.splitlines() if not line.startswith(("%", "!")))
+    body = [node for node in ast.parse(plain).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    body += [node for node in ast.parse(found[0]).body if not without or getattr(node, "name", "") != without]
+    exec(compile(ast.Module(body, []), f"{notebook}.ipynb", "exec"), names)
 
 
 def _array(found: Any) -> np.ndarray:

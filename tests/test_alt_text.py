@@ -20,6 +20,14 @@ def test_alternative_text_has_titles_axes_and_curves():
         axes.imshow([[0, 1]])
     said = "Figure of 3 panels. Psi of a step: epoch: teacher, student; picture (2 times)"
     assert alt_text.of(figure) == said
+    third.plot(0, 0, "o")
+    assert alt_text.of(figure).endswith("student; picture; picture with points")
+
+
+def test_alternative_text_has_ticks_that_are_words():
+    figure = Figure()
+    figure.subplots().set(yticks=[0, 1, 2], yticklabels=["PDC is steadier", "3", "It is late"], xlabel="difference")
+    assert alt_text.of(figure) == "Figure of 1 panel. difference: PDC is steadier, It is late"
 
 
 def test_alternative_text_of_a_drawing_is_the_words_in_it_and_short():

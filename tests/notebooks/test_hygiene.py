@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(path for folder in ("notebooks", "notebooks/solutions") for path in (ROOT / folder).glob("*.ipynb"))
 MAX_PARAMETERS, MAX_LINES, MAX_FILE, MAX_PICTURE = 10, 25, 1_500_000, 600_000
 UNEXPLAINED = 3  # parameters, imports and versions may follow each other at the top
 MACHINE_PATH = re.compile(r"(?<![\w.~-])/(work|root|home|Users|tmp)/")
@@ -87,6 +87,8 @@ def output_complaints(notebook: NotebookNode) -> Iterable[str]:
         sizes = [len(str(data)) for output in cell.outputs for data in output.get("data", {}).values()]
         if max(sizes, default=0) > MAX_PICTURE:
             yield f"cell [{number}] holds an output of {max(sizes)} bytes, at most {MAX_PICTURE}"
+        shown = {kind: o.metadata.get(kind, {}) for o in cell.outputs for kind in o.get("data", {}) if kind.startswith("image/")}
+        yield from (f"cell [{number}]: no alt stands for its {kind}" for kind, about in shown.items() if not about.get("alt"))
 
 
 def text_complaints(notebook: NotebookNode) -> Iterable[str]:
@@ -126,7 +128,7 @@ def test_there_are_notebooks():
     assert [path.name for path in NOTEBOOKS][:2] == ["00_start_here.ipynb", "01_self_distillation.ipynb"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_notebook_is_clean(path: Path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -173,6 +175,7 @@ BAD = {
     "is not tagged keep_output": tagged(5),
     "ended in an error": bad_cell(5, outputs=[new_output("error", ename="E", evalue="", traceback=[])]),
     "an output of 600001 bytes": bad_cell(5, outputs=PICTURE),
+    "no alt stands for its image/png": bad_cell(5, outputs=[new_output("display_data", {"image/png": "A"})]),
     "26 lines": bad_cell(5, source="1\n" * 25 + "1"),
     "no markdown cell before": lambda notebook: notebook.cells.append(new_code_cell("2", execution_count=5)),
     "again: import it": bad_cell(5, source="class InputError(Exception): pass"),
