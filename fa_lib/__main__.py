@@ -1,4 +1,4 @@
-"""The command line, `fa`: reproduce, train, predict, suggest, runs, data. Wrong input ends in one sentence and exit code 2."""
+"""The command line, `fa`: reproduce, train, predict, suggest, report, runs, data. Wrong input: one sentence, exit code 2."""
 
 import argparse
 import os
@@ -66,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     add.set_defaults(action=_predict)
 
     _add_suggest(commands)
+
+    add = commands.add_parser("report", help="a static site of notebooks, verdicts, data and package", allow_abbrev=False)
+    add.add_argument("--profile", default="quick", help="whose executed notebooks: smoke, quick (default), desk, full or paper")
+    add.add_argument("--output", default="site", help="folder of the site, replaced where it holds one (default: site)")
+    add.set_defaults(action=_report)
 
     add = commands.add_parser("runs", help="what is in the store", allow_abbrev=False)
     add.add_argument("what", choices=["list", "show", "stale"])
@@ -216,6 +221,14 @@ def _suggest(arguments: argparse.Namespace) -> None:
     wish = Wish(arguments.n, arguments.function, arguments.discard, arguments.crops, arguments.skip_bad)
     net, model = net.to(training.device()), f"{found['id']} ({found['hash']})"
     print(suggest(net, size, model, Path(arguments.folder), Path(arguments.out), wish))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from fa_lib.report import report
+
+    for sentence in report(arguments.profile, arguments.output):
+        print(sentence)
+    print(os.path.join(arguments.output, "index.html"))
 
 
 def _runs(arguments: argparse.Namespace) -> None:
