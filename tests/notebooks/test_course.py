@@ -92,3 +92,8 @@ def test_links_and_exercises_that_the_course_names_exist():
     for name, numbers in re.findall(r"`(\d\d_\w+)`, exercises? ([\d, and]+)", README):
         known = {one.number for one in exercises(FOLDER / f"{name}.ipynb")}
         assert set(map(int, re.findall(r"\d+", numbers))) <= known, (name, numbers)
+
+
+def test_lab_opens_on_the_first_notebook():
+    (opened,) = re.findall(r"jupyter lab .*default_url=/lab/tree/(\S+)", (FOLDER.parent / "Makefile").read_text())
+    assert FOLDER.parent / opened == NOTEBOOKS[0]
