@@ -99,6 +99,9 @@ def text_complaints(notebook: NotebookNode) -> Iterable[str]:
         if lines > MAX_LINES:
             yield f"cell [{number}]: {lines} lines, at most {MAX_LINES}"
         defined = {node.name for node in tree(cell).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        calls = [node for node in ast.walk(tree(cell)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Image"]
+        if any("alt" not in {keyword.arg for keyword in call.keywords} for call in calls):
+            yield f"cell [{number}] shows an Image without alt, the words that stand for it"
         if defined & PUBLIC:
             yield f"cell [{number}] defines {sorted(defined & PUBLIC)} again: import it, show it with show_source"
     number = 0
@@ -176,6 +179,7 @@ BAD = {
     "ended in an error": bad_cell(5, outputs=[new_output("error", ename="E", evalue="", traceback=[])]),
     "an output of 600001 bytes": bad_cell(5, outputs=PICTURE),
     "no alt stands for its image/png": bad_cell(5, outputs=[new_output("display_data", {"image/png": "A"})]),
+    "shows an Image without alt": bad_cell(5, source="Image(b'', format='png')"),
     "26 lines": bad_cell(5, source="1\n" * 25 + "1"),
     "no markdown cell before": lambda notebook: notebook.cells.append(new_code_cell("2", execution_count=5)),
     "again: import it": bad_cell(5, source="class InputError(Exception): pass"),
