@@ -179,4 +179,5 @@ def test_every_claim_of_every_paper_has_a_verdict():
         for faces in (verdicts.RENDERED, verdicts.PHOTOGRAPHS):
             lines = found.query("slug == @slug and faces == @faces")
             assert lines["claim"].tolist() == [claim.text for claim in paper.CLAIMS], (slug, faces)
+    assert "unknown" not in set(found["state"])  # recorded files say which code they are of
     assert found.query("verdict in ['reproduced', 'not reproduced']")["p"].lt(0.2).all()
