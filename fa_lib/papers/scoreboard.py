@@ -43,18 +43,20 @@ BATCH = 12
 @dataclass(frozen=True)
 class Settings:
     """What a profile trains: pictures that a network sees in all its steps, frames that a ConvLSTM sees; side of the crops and
-    training faces, where they are not the profile's.
+    training faces, where they are not the profile's; `networks`: the profile whose widths the papers' networks have, where these
+    are not this one's.
     """
 
     seen: int
     frames: int
     size: int | None = None
     faces: int | None = None
+    networks: str | None = None
 
 
 SETTINGS = {
     "smoke": Settings(24, 48),
-    "quick": Settings(1200, 600, faces=300),  # whole epochs in a half and in a quarter of the training
+    "quick": Settings(1200, 600, faces=300, networks="smoke"),  # whole epochs in a half and in a quarter of the training
     "desk": Settings(8000, 2400, size=64),
     "full": Settings(120_000, 240_000),
     "paper": Settings(250 * 3148, 60 * 3148 * 6),
@@ -105,7 +107,7 @@ class _Networks:
 
     def __init__(self, profile: str, seed: int, source: Source) -> None:
         self.profile, self.seed, self.source = profile, seed, source
-        self.seen = SETTINGS[profile].seen
+        self.seen, self.widths = SETTINGS[profile].seen, SETTINGS[profile].networks or profile
         small = profile in ("smoke", "quick", "desk")
         self.rates = {
             **(self_distillation.RATES if small else self_distillation.SETTINGS[profile].lr),
@@ -127,7 +129,7 @@ class _Networks:
 
     def plain(self, network: str, share: float = 1.0, terms: bool = False) -> runs.Run:
         """A network of paper 1, without its terms or with them."""
-        options = self_distillation.SETTINGS[self.profile].options[network]
+        options = self_distillation.SETTINGS[self.widths].options[network]
         stage = Stage(network, options, self.source, self._plan(network, share), SCALE, elt=terms, sct=terms)
         return self._run(f"{network}{'-terms' if terms else ''}-{share:g}", stage)
 
@@ -137,7 +139,7 @@ class _Networks:
 
     def mobile(self, network: str, share: float = 1.0, soft: bool = False, **teachers: runs.Run) -> runs.Run:
         """A network of paper 2, with L2 or KD-Loss."""
-        options, gain = kd_loss.SETTINGS[self.profile].options[network], kd_loss.SETTINGS[self.profile].gain
+        options, gain = kd_loss.SETTINGS[self.widths].options[network], kd_loss.SETTINGS[self.profile].gain
         stage = kd_loss_training.Stage(
             network, options, self.source, self._plan(network, share), AUGMENT, gain, "kd" if teachers else "l2", soft, **teachers
         )
@@ -163,7 +165,7 @@ class _Networks:
 
     def hrnet(self) -> runs.Run:
         """HRNet, the teacher of SD-HRNet."""
-        options = sd_hrnet.SETTINGS[self.profile].hrnet
+        options = sd_hrnet.SETTINGS[self.widths].hrnet
         return self._run("hrnet", Teacher("hrnet_w18", options, self.source, self._plan("hrnet_w18"), AUGMENT))
 
     def _search(self) -> runs.Run:
