@@ -107,9 +107,9 @@ def failures(printed: Printed) -> Iterator[Check]:
             yield key, "whole number of faces", partial(_whole, float(text), 100 / (runs * faces(*printed.where(key)))), None
 
 
-def _whole(value: float, step: float, cut: bool) -> Range:
-    """The whole number of steps that is nearest to a value, or the next above."""
-    found = (math.ceil(value / step - 1e-9) if cut else round(value / step)) * step
+def _whole(value: float, step: float, _: bool) -> Range:
+    """The whole number of steps that is nearest to a value."""
+    found = round(value / step) * step
     return found, found
 
 
