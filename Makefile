@@ -14,11 +14,14 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .DEFAULT_GOAL := reproduce
 # without compiled files each process compiles torch's imports again, ten seconds a time
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: reproduce test test-code test-notebooks test-smoke lab lock hooks clean help
+.PHONY: reproduce site test test-code test-notebooks test-smoke lab lock hooks clean help
 .NOTPARALLEL:
 
 reproduce: $(STAMP)  ## tables and figures of every paper; PROFILE=quick|desk|full|..., DATA=folder, ARGS='self_distillation --jobs 2'
 	$(BIN)/fa reproduce --profile "$(PROFILE)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+site: $(STAMP)  ## notebooks, verdicts, data and package as a static site: site/index.html; PROFILE=quick|..., ARGS='--output folder'
+	$(BIN)/fa report --profile "$(PROFILE)" $(ARGS)
 
 test: test-code test-notebooks test-smoke  ## every test: the package, the notebooks as committed, the notebooks run small and twice
 
@@ -48,7 +51,7 @@ hooks: $(STAMP)  ## for contributors: notebooks as Python in git diffs, and the 
 	if command -v pre-commit; then pre-commit install; fi
 
 clean:  ## removes runs, crops, figures of smoke and quick, and compiled files; keeps .venv and the recorded figures
-	rm -rf runs cache figures/smoke figures/quick build .pytest_cache .ruff_cache .hypothesis
+	rm -rf runs cache figures/smoke figures/quick site build .pytest_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*.part.ipynb' \) -print0 | xargs -0 rm -rf
 
 help:  ## this list

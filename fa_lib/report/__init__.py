@@ -50,14 +50,14 @@ def _write_sources(sources: Path, profile: str, found: list[books.Book], figures
     stale = set(claims.query("state == 'stale'")["slug"])
     for book in found:
         books.write(book, sources / book.source.name, stale=book.slug in stale)
-    texts = {"index": pages.start(profile, found, claims), "papers": pages.papers(found), "data": pages.data()}
-    if profile != pages.RECORDED:
-        texts["recorded"] = pages.recorded(verdicts.collect(pages.RECORDED, figures=figures))
+    solutions = books.write_solutions(sources / "solutions")
+    texts = {} if profile == pages.RECORDED else {"recorded": pages.recorded(verdicts.collect(pages.RECORDED, figures=figures))}
+    texts |= {"papers": pages.papers(found), "data": pages.data(), "course": pages.course()}
     package = pages.package()
-    for name, text in {**texts, **package}.items():
+    for name, text in {"index": pages.start(profile, found, claims), **texts, **package}.items():
         (sources / f"{name}.md").write_text(text, encoding="utf-8")
-    others = [name for name in ("recorded", "papers", "data") if name in texts]
-    pages.write_contents(sources / "_toc.yml", [book.source.stem for book in found], others, list(package))
+    parts = {"Notebooks": [book.source.stem for book in found], "Results, data, course": list(texts), "Solutions": solutions}
+    pages.write_contents(sources / "_toc.yml", {**parts, "Package": list(package)})
 
 
 def _build(sources: Path, target: Path) -> None:

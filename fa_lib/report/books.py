@@ -56,15 +56,36 @@ def write(book: Book, target: Path, stale: bool = False) -> None:
     notebook = nbformat.read(book.executed or book.source, as_version=4)
     if book.executed:
         _refuse_photographs(book.executed, notebook.metadata)
+    _describe(notebook)
+    if note := _note(book, stale):
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
+    nbformat.write(nbformat.from_dict(notebook), target)
+
+
+def write_solutions(folder: Path) -> list[str]:
+    """Writes the solutions of the exercises, their code folded; returns the names of their pages."""
+    import nbformat
+
+    folder.mkdir()
+    files = sorted((storage.PROJECT / "notebooks" / "solutions").glob("*.ipynb"))
+    for file in files:
+        notebook = nbformat.read(file, as_version=4)
+        _describe(notebook)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-cell"]
+        nbformat.write(notebook, folder / file.name)
+    return [f"{folder.name}/{file.stem}" for file in files]
+
+
+def _describe(notebook: dict) -> None:
+    """Gives every picture of a notebook an alternative text."""
     caption = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             caption = caption_of(cell.source) or caption
         elif alt := _alt(cell, caption):
             cell.metadata["mystnb"] = {"image": {"alt": alt}}
-    if note := _note(book, stale):
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(note))
-    nbformat.write(nbformat.from_dict(notebook), target)
 
 
 def _refuse_photographs(file: Path, metadata: dict) -> None:

@@ -20,7 +20,7 @@ WHO = {
     "local": "only from a copy that you have",
     "rendered": "drawn here",
 }
-AGES = {"stale": " (stale)", "unknown": " (may be stale: its code was not recorded)"}
+AGES = {"stale": " (stale)", "unknown": " (age unknown)"}
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
@@ -53,7 +53,8 @@ def start(profile: str, found: list[books.Book], claims: pd.DataFrame) -> str:
 
 ## Claims at profile {profile}
 Each claim is a difference between two rows of a paper's tables. **Here** is that difference, with its 95 % interval over faces
-and seeds, in the unit of the paper's table; the verdict is corrected for the number of claims.
+and seeds, in the unit of the paper's table; the verdict is corrected for the number of claims. Stale: the code behind it has
+changed since. Age unknown: computed before claims recorded their code.
 
 {claims_of(claims)}
 """
@@ -73,24 +74,24 @@ photographs that were at hand. Numbers alone are kept of photographs.
 def claims_of(claims: pd.DataFrame) -> str:
     """How many claims of `verdicts.collect` got which verdict, then all of them, a table a paper and kind of faces."""
     measured = claims[claims["verdict"] != verdicts.NOT_MEASURED]
-    words = [word for word in verdicts.VERDICTS if word in set(claims["corrected"])]
-    total = pd.crosstab([claims["faces"], claims["slug"]], claims["corrected"])
-    order = claims[["faces", "slug"]].drop_duplicates().itertuples(index=False)
-    lines = [[paper, FACES.get(faces, faces), *total.loc[(faces, paper), words]] for faces, paper in sorted(order, key=_place)]
+    groups = sorted(measured.groupby(["slug", "faces"]), key=lambda group: list(PAPERS).index(group[0][0]))
+    words = [word for word in verdicts.VERDICTS if word in set(measured["corrected"])]
+    lines = [
+        [f"`{slug}`", FACES.get(faces, faces), *((part["corrected"] == word).sum() for word in words)]
+        for (slug, faces), part in groups
+    ]
     parts = [table(["paper", "faces", *words], lines)]
-    for (faces, slug), part in sorted(measured.groupby(["faces", "slug"]), key=lambda group: _place(group[0])):
+    if others := [f"`{slug}`" for slug in dict.fromkeys(claims["slug"]) if slug not in set(measured["slug"])]:
+        parts.append(f"Not measured at this profile yet: {', '.join(others)}.")
+    for (slug, faces), part in groups:
         rows = [
-            [one.claim, f"{one.metric}, {one.split}", _number(one.paper), _interval(one), one.corrected + AGES.get(one.state, "")]
+            [one.claim, one.corrected + AGES.get(one.state, ""), _interval(one), _number(one.paper), f"{one.metric}, {one.split}"]
             for one in part.itertuples()
         ]
-        title = f"### {PAPERS[slug].TITLE}: {FACES.get(faces, faces)}"
-        parts.append(f"{title}\n{table(['claim', 'measured by', 'paper', 'here', 'verdict'], rows)}")
+        parts.append(
+            f"### `{slug}`, {FACES.get(faces, faces)}\n{table(['claim', 'verdict', 'here', 'paper', 'measured by'], rows)}"
+        )
     return "\n\n".join(parts)
-
-
-def _place(key: Sequence[str]) -> tuple[int, str]:
-    faces, slug = key
-    return list(PAPERS).index(slug), faces
 
 
 def _number(value: float) -> str:
@@ -117,6 +118,14 @@ def papers(found: list[books.Book]) -> str:
 :all:
 ```
 """
+
+
+def course() -> str:
+    """The course: how the notebooks are taught."""
+    text = (storage.PROJECT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    return text.replace("(solutions)", "(solutions/00_start_here.ipynb)").replace(
+        "(../data_manifests/template.yaml)", "(data.md)"
+    )
 
 
 def data() -> str:
@@ -165,10 +174,13 @@ def _modules(name: str, modules: list[tuple[str, str]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_contents(target: Path, notebooks: list[str], others: list[str], package: list[str]) -> None:
-    """The table of contents, as jupyter-book reads it."""
-    index, *modules = package
-    parts = {"Notebooks": [{"file": name} for name in notebooks], "Results and data": [{"file": name} for name in others]}
-    parts["Package"] = [{"file": index, "sections": [{"file": name} for name in modules]}]
-    content = {"format": "jb-book", "root": "index", "parts": [{"caption": c, "chapters": p} for c, p in parts.items()]}
+def write_contents(target: Path, parts: dict[str, list[str]]) -> None:
+    """The table of contents, as jupyter-book reads it: the pages of each part; where there are many, below the first of them."""
+
+    def chapters(first: str, *names: str) -> list[dict]:
+        others = [{"file": name} for name in names]
+        return [{"file": first, "sections": others}] if len(others) > 10 else [{"file": first}, *others]
+
+    content = {"format": "jb-book", "root": "index"}
+    content["parts"] = [{"caption": caption, "chapters": chapters(*names)} for caption, names in parts.items() if names]
     target.write_text(yaml.safe_dump(content, sort_keys=False))
