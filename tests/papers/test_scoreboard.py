@@ -75,6 +75,9 @@ def test_runs_before_are_listed_once():
         "net-mobilenet_v2-kd-self-1",
     ]  # fmt: skip
     assert sorted(names["scaf"]) == ["autoencoder", "net-scaf", "scaf"]
+    cut, slim = (scoreboard.run(row, "quick", 0, there).config.of for row in ("sd", "slim"))
+    twice = dataclasses.replace(cut, config=dataclasses.replace(cut.config, teacher=slim))  # both begin with one search
+    assert sorted(one.row for one in scoreboard.before(twice)) == ["net-cut", "net-sd-0.5", "net-search", "net-slim-0.5"]
 
 
 def test_unknown_row_is_refused_with_those_there_are():
