@@ -2,11 +2,12 @@
 
 Every row learns from the same faces with the same augmentation and the same number of updates, and is measured by the same
 code. A method of several steps (a search, then a slim network; a network, then its own student) shares the updates among its
-steps; what its teachers or an auto-encoder cost besides is in Table 2.
+steps; what its teachers or an auto-encoder cost besides is in Table 4.
 
 A row is a network and what was done to it: `mnv2-kd-self` is MobileNetV2 that learned by KD-Loss from a self-distilled teacher.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -240,8 +241,9 @@ def before(run: runs.Run) -> list[runs.Run]:
     return found
 
 
+@functools.lru_cache(maxsize=64)
 def _costs(study: Study, row: str) -> dict[str, float]:
-    """What a row's network costs to use and, with all that it needed, to train; mean over seeds."""
+    """What a row's network costs to use and, with all that it needed, to train; mean over seeds. Measured once a study."""
     trained = study.trained(row)
     net, size = trained[0].network(), study.source.size
     seconds = [sum(runs.get(one).provenance["seconds"] for one in before(each.run)) for each in trained]

@@ -59,6 +59,11 @@ class SelfTaught:
         """How many faces it learns from."""
         return self.source.faces
 
+    @property
+    def augment(self) -> Augment:
+        """How its pictures vary."""
+        return Augment(flip=0.5, scale=self.scale)
+
     def build(self) -> nn.Module:
         """The network of the run it starts from."""
         return _student(self.of.config.build())
@@ -68,8 +73,7 @@ class SelfTaught:
         net, where = _student(runs.get(self.of).network()), training.device()
         teacher = models.freeze(_student(runs.get(self.of).network()).to(where))
         generator = Generator().manual_seed(1000 * run.seed + self.iteration)
-        augment = Augment(flip=0.5, scale=self.scale)
-        batches = data.Batches(self.source.train(), augment, self.plan.batch_size, where, generator)
+        batches = data.Batches(self.source.train(), self.augment, self.plan.batch_size, where, generator)
         log = training.fit(net.requires_grad_(True), batches, Step(self, teacher, teacher, generator), self.plan, folder, run.id)
         return net, log, {"test": training.evaluate(net, self.source.test())}
 
