@@ -16,6 +16,9 @@ from fa_lib.report import books, links, pages
 from fa_lib.runs import PROFILES
 
 BOOK = Path(__file__).with_name("book")  # what does not depend on results
+DOTS = ((9, 12), (23, 12), (16, 18), (10, 24), (16, 26), (22, 24))  # eyes, nose and mouth
+ICON = "".join(f'<circle cx="{x}" cy="{y}" r="2.6" fill="#0072b2"/>' for x, y in DOTS)
+ICON = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">{ICON}</svg>'
 
 
 def report(profile: str = "quick", output: str | Path = "site", figures: Path | None = None) -> list[str]:
@@ -45,6 +48,7 @@ def _write_sources(sources: Path, profile: str, found: list[books.Book], figures
     shutil.copytree(BOOK, sources)
     (sources / "_static").mkdir()
     (sources / "site.css").rename(sources / "_static" / "site.css")
+    (sources / "_static" / "icon.svg").write_text(ICON)
     shutil.copy(storage.PROJECT / "figures" / "rendered_faces.png", sources)
     claims = verdicts.collect(profile, figures=figures)
     stale = set(claims.query("state == 'stale'")["slug"])

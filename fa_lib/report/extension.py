@@ -1,6 +1,7 @@
-"""A Sphinx extension: docstrings of this package as reStructuredText, which they are not quite."""
+"""A Sphinx extension: docstrings of this package as reStructuredText, which they are not quite; formulas as Jupyter sets them."""
 
 import re
+from typing import Any
 
 ITEM = re.compile(r"(- |\d+\. )")
 SIGNS = re.compile(r"(`[^`]*`|\*\*\w[^*]*\*\*)|([|*])")  # what is quoted or bold; else signs that mean something there
@@ -27,11 +28,21 @@ def readable(lines: list[str]) -> list[str]:
     return found
 
 
-def setup(app) -> dict[str, bool]:
+def leave_formulas(app: Any, page: Any) -> None:
+    """Hands formulas to MathJax as they are: Sphinx would split those of several lines, where a number such as (6) is refused."""
+    from docutils import nodes
+
+    for formula in page.findall(nodes.math_block):
+        formula.children = [nodes.Text(rf"\[{formula.astext()}\]")]
+        formula["nowrap"] = True
+
+
+def setup(app: Any) -> dict[str, bool]:
     """Registers the extension."""
 
-    def process(app, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    def process(app: Any, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
         lines[:] = readable(lines)
 
     app.connect("autodoc-process-docstring", process)
+    app.connect("doctree-read", leave_formulas)
     return {"parallel_read_safe": True}
