@@ -61,7 +61,7 @@ class Reader:
         found += [] if seen["title"].strip() else ["no title"]
         found += [f"{seen['formulas']} formulas are not set"] if seen["formulas"] else []
         found += [f"{n} pixels too wide at {w}" for n, (w, _) in ((seen["tooWide"], WIDE), (narrow, PHONE)) if n > 0]
-        found += [f"console: {entry['message']}" for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
+        found += [f"console: {entry['message']}" for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         return found + list(self._network())
 
     def open(self, address: str) -> list[str]:
