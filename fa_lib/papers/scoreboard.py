@@ -33,10 +33,8 @@ OWN_DATA = True  # which method is best on one's own faces
 TITLE = "All methods on one ground"
 OFFICIAL = (3148, 689)  # training and test faces of 300-W
 
-SCALE = (
-    0.86,
-    0.96,
-)  # KD-Loss needs landmarks inside the picture: the corner of a landmark box x 1.4 is 0.505 crops from the middle
+# KD-Loss needs landmarks inside the picture: the corner of a landmark box x 1.4 is 0.505 crops from the middle
+SCALE = (0.86, 0.96)
 AUGMENT = Augment(flip=0.5, scale=SCALE)
 BATCH = 12
 
