@@ -23,19 +23,19 @@ reproduce: $(STAMP)  ## tables and figures of every paper; PROFILE=quick|desk|fu
 site: $(STAMP)  ## notebooks, verdicts, data and package as a static site: site/index.html; PROFILE=quick|..., ARGS='--output folder'
 	$(BIN)/fa report --profile "$(PROFILE)" $(ARGS)
 
-test: test-code test-notebooks test-smoke  ## every test: the package, the notebooks as committed, the notebooks run small and twice
+test: test-code test-smoke test-notebooks  ## every test: the package, the notebooks run small and twice, the notebooks as committed
 
 # networks of the tests are so small that a second thread only waits
-test-code test-notebooks test-smoke: export OMP_NUM_THREADS := 1
+test-code test-smoke test-notebooks: export OMP_NUM_THREADS := 1
 
 test-code: $(STAMP)  ## the package, its doctests and the conventions
 	$(PYTEST) $(WORKERS) loadfile --ignore=tests/notebooks/test_papermill.py $(ARGS)
 
-test-notebooks: $(STAMP)  ## the notebooks as committed, at profile smoke: every cell runs, checked cells give the recorded output
-	FA_PROFILE=smoke $(PYTEST) $(WORKERS) loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
-
 test-smoke: $(STAMP)  ## the notebooks at profile smoke through papermill, then again: the same output twice
 	$(PYTEST) $(WORKERS) loadgroup tests/notebooks/test_papermill.py
+
+test-notebooks: $(STAMP)  ## the notebooks as committed, at profile smoke: every cell runs, checked cells give the recorded output
+	FA_PROFILE=smoke $(PYTEST) $(WORKERS) loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 notebooks
 
 lab: $(STAMP)  ## JupyterLab on the first notebook; ARGS=--no-browser on a server
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)

@@ -21,6 +21,7 @@ class Table:
     `dataset`: which of the paper's data sets, None for its first; a test set of another one is written "cofw/test".
     `costs`: for a table of what networks cost, a function of a study and a row that measures its columns; such a table needs
     no run. `gaps`: pairs of a row and a data set where the paper has a dash, and nothing is trained.
+    `photographs`: a table of ours beside the paper's, made where the first data set's faces are real.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Table:
     dataset: str | None = None
     costs: Callable[[Study, str], dict[str, float]] | None = None
     gaps: tuple[tuple[str, str], ...] = ()
+    photographs: bool = False
 
     @property
     def splits(self) -> tuple[str, ...]:

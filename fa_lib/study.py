@@ -68,6 +68,11 @@ class Study:
         return [self.on(dataset) for dataset in self._datasets()]
 
     @property
+    def tables(self) -> tuple:
+        """The paper's tables (results.Table); those for photographs alone only where there are any."""
+        return tuple(table for table in self.paper.TABLES if self.root is not None or not table.photographs)
+
+    @property
     def rows(self) -> tuple[str, ...]:
         """The rows trained on this data set: those of its tables and claims, and on the first those of figures alone."""
         named = {dataset: {*self._tabulated(dataset), *self._compared(dataset)} for dataset in self._datasets()}
@@ -86,11 +91,11 @@ class Study:
         return self.seeds if self._limit else tuple(range(max(len(self.seeds), more)))
 
     def _datasets(self) -> list[str | None]:
-        named = [dataset for table in self.paper.TABLES for dataset in table.datasets]
+        named = [dataset for table in self.tables for dataset in table.datasets]
         return list(dict.fromkeys((None, *named, *(claim.dataset for claim in self.paper.CLAIMS))))
 
     def _tabulated(self, dataset: str | None) -> set[str | None]:
-        tables = [table for table in self.paper.TABLES if dataset in table.datasets and table.costs is None]
+        tables = [table for table in self.tables if dataset in table.datasets and table.costs is None]
         return {row for table in tables for row in table.rows.values() if (row, dataset) not in table.gaps}
 
     def _compared(self, dataset: str | None) -> set[str]:
@@ -150,7 +155,7 @@ class Study:
             return "test", self.test, every
         if split in ("blurred", "shifted"):  # the test faces out of focus, or in a box that is moved
             return split, self.test, every
-        named = {name for table in self.paper.TABLES for name in table.splits} | {claim.split for claim in self.paper.CLAIMS}
+        named = {name for table in self.tables for name in table.splits} | {claim.split for claim in self.paper.CLAIMS}
         if split in named and split not in self.test.parts():
             return "test", self.test, ~every  # a partial set may have no face of a part
         return "test", self.test, self.test.part(split)

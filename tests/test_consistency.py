@@ -196,4 +196,5 @@ def test_list_names_24_tables_and_38_figures():
 def test_every_table_and_figure_of_a_paper_is_made_here(slug: str):
     found = listed().query("paper == @slug").groupby("kind")["number"].apply(list)
     paper = PAPERS[slug]
-    assert found["table"] == [table.number for table in paper.TABLES] and found["figure"] == sorted(paper.figures())
+    assert found["table"] == [table.number for table in paper.TABLES if not table.photographs]
+    assert found["figure"] == sorted(paper.figures())

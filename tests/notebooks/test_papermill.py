@@ -7,6 +7,7 @@ A cell whose output may differ from run to run (a time, a progress line, a train
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -14,14 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAPERMILL = Path(sys.executable).with_name("papermill")
 LIMIT = 900  # seconds a notebook; one or two minutes on a quiet machine
-EXECUTE = """
-import sys, papermill
-source, target, folder = sys.argv[1:]
-papermill.execute_notebook(
-    source, target, parameters={"profile": "smoke"}, kernel_name="python3", cwd=folder, progress_bar=False
-)
-"""
 # all tests of a notebook by one worker, which has executed it
 every_notebook = pytest.mark.parametrize(
     "notebook", [pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in NOTEBOOKS]
@@ -34,10 +29,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def environment(folder: Path) -> dict[str, str]:
-    """As in a fresh shell, with a store of its own; a set MPLBACKEND would keep figures out of the notebook."""
+def environment() -> dict[str, str]:
+    """As in a fresh shell, with the checkout's store: what is trained here, `make test-notebooks` finds.
+
+    A set MPLBACKEND would keep figures out of the notebook.
+    """
     inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    return inherited | {"FA_RUNS": str(folder / "runs"), "FA_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return inherited | {"OMP_NUM_THREADS": "1"}
 
 
 def call(*command: str | Path, cwd: Path, environment: dict[str, str]) -> None:
@@ -47,15 +45,14 @@ def call(*command: str | Path, cwd: Path, environment: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def executed(folder: Path, environment: dict[str, str]):
-    """A function that executes a notebook, once a session, and returns what papermill wrote."""
+def executed(folder: Path, environment: dict[str, str]) -> Callable[[Path], Path]:
+    """A function that executes a notebook from the command line, once a session, and returns what papermill wrote."""
 
     def execute(notebook: Path) -> Path:
         target = folder / notebook.name
         if not target.exists():
             part = target.with_suffix(".part.ipynb")
-            # A process for each: papermill's cwd changes the directory of the whole process.
-            call(sys.executable, "-c", EXECUTE, notebook, part, notebook.parent, cwd=folder, environment=environment)
+            call(PAPERMILL, notebook, part, "-p", "profile", "smoke", cwd=ROOT, environment=environment)
             part.rename(target)
         return target
 
@@ -77,9 +74,8 @@ def test_notebook_runs_at_profile_smoke(notebook: Path, executed):
 def test_notebook_runs_on_faces_of_ones_own(notebook: Path, own_data: Path, folder: Path, environment: dict[str, str]):
     """Five landmarks in COCO JSON, without a change in code."""
     out = folder / f"{notebook.stem}.own.ipynb"
-    papermill = Path(sys.executable).with_name("papermill")
     parameters = ("-p", "profile", "smoke", "-p", "data", own_data, "-p", "seeds", "1")
-    call(papermill, notebook, out, *parameters, "--cwd", notebook.parent, cwd=ROOT, environment=environment)
+    call(PAPERMILL, notebook, out, *parameters, "--cwd", notebook.parent, cwd=ROOT, environment=environment)
     said = out.read_text()
     assert "My faces" in said and "distance of points 0 and 1" in said
 
@@ -89,12 +85,3 @@ def test_notebook_gives_the_same_output_twice(notebook: Path, executed, environm
     target = executed(notebook)
     options = ["-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]
     call(sys.executable, "-m", "pytest", *options, target.name, cwd=target.parent, environment=environment)
-
-
-@every_notebook
-def test_notebook_runs_from_the_command_line(notebook: Path, executed, folder: Path, environment: dict[str, str]):
-    executed(notebook)  # fills the store, so that this call reads what the first one trained
-    out = folder / f"{notebook.stem}.out.ipynb"
-    papermill = Path(sys.executable).with_name("papermill")
-    call(papermill, notebook, out, "-p", "profile", "smoke", cwd=ROOT, environment=environment)
-    assert out.stat().st_size > 0
