@@ -253,7 +253,6 @@ def _chosen(dataset: str) -> dict[str, str]:
     }
 
 
-
 TABLES = (
     Table(
         1, "NME in % with all labels, on 300-W and WFLW",
