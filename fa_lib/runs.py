@@ -48,7 +48,7 @@ PROFILES = {
     p.name: p
     for p in (
         Profile("smoke", 64, train_faces=24, test_faces=16, clips=1, frames=12, seeds=(0, 1)),
-        Profile("quick", 64, train_faces=600, test_faces=300, clips=2, frames=50, seeds=(0, 1)),
+        Profile("quick", 64, train_faces=500, test_faces=300, clips=2, frames=50, seeds=(0, 1)),
         Profile("desk", 96, train_faces=2000, test_faces=689, clips=4, frames=50, seeds=(0, 1, 2), recorded=True),
         Profile("full", 256, train_faces=3148, test_faces=689, clips=8, frames=150, seeds=(0, 1, 2), recorded=True),
         Profile("paper", 256, train_faces=3148, test_faces=689, clips=16, frames=250, seeds=(0, 1, 2, 3, 4), recorded=True),

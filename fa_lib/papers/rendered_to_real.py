@@ -7,21 +7,14 @@ made on training photographs (AFW, and for the jaw HELEN), which are no part of 
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
-import pandas as pd
-import torch
-from torch import Generator, Tensor, nn
-
-from fa_lib import data, losses, models, runs, training
-from fa_lib.data import Augment, Batch, Faces
+from fa_lib import data, runs, training
+from fa_lib.data import Augment
 from fa_lib.data.readers.own import is_manifest
 from fa_lib.errors import InputError, suggest
-from fa_lib.heatmaps import draw, to_map
+from fa_lib.papers.rendered_to_real_training import Learner
 from fa_lib.papers.self_distillation import MASS, RATES
-from fa_lib.papers.self_distillation_training import AMPLITUDE, SIGMA, UNIT, DataSource
+from fa_lib.papers.self_distillation_training import DataSource
 from fa_lib.results import Claim, Table
 
 SLUG = "rendered_to_real"
@@ -33,32 +26,31 @@ PLAIN = Augment(flip=0.5, scale=(0.9, 1.1))
 STRONG = Augment(
     flip=0.5, scale=(0.8, 1.15), degrees=25, shift=0.06, brightness=0.2, contrast=0.35, colour=0.1, noise=0.06, mask=0.3
 )
-CODE = (
-    "geometry", "heatmaps", "landmarks", "training", "data/augment", "data/crops", "models/fan", "models/mobilenet",
-    "losses/heatmap", "losses/landmark", "papers/rendered_to_real",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a profile trains: network options, rendered faces at hand (few, many), faces seen (rungs, best, MobileNetV2)."""
+    """What a profile trains: network options, rendered faces at hand (few, many), faces seen (rungs, best, MobileNetV2), batch."""
 
     fan: tuple[tuple[str, float], ...]
     mobile: tuple[tuple[str, float], ...]
     faces: tuple[int, int]
     seen: tuple[int, int, int]
+    batch: int = 16
 
 
 SETTINGS = {
     "smoke": Settings((("width", 16), *MASS), (("width", 0.35), ("stride", 16)), (24, 32), (32, 32, 32)),
-    "quick": Settings((("width", 32), *MASS), (("width", 0.35), ("stride", 16)), (600, 2400), (3600, 7200, 7200)),
+    "quick": Settings(
+        (("width", 32), ("depth", 2), *MASS), (("width", 0.35), ("stride", 16)), (500, 1500), (2000, 3000, 3000), batch=8
+    ),
     "desk": Settings(
         (("width", 32), ("depth", 3), *MASS), (("width", 1.0), ("stride", 16)), (2000, 8000), (8000, 56_000, 16_000)
     ),
     "full": Settings(MASS, (), (3148, 100_000), (100_000, 1_000_000, 1_000_000)),
     "paper": Settings(MASS, (), (3148, 200_000), (100_000, 4_000_000, 4_000_000)),
 }  # fmt: skip
-BATCH, MOBILE_RATE = 16, 1e-3
+MOBILE_RATE = 1e-3
 
 # row -> network, what it learns from (None: the training faces of the test's own set), augmentation, which of (few, many) faces
 # it has, which of the three numbers of faces it sees
@@ -72,53 +64,6 @@ _PARTS: dict[str, tuple[str, str | None, Augment, int, int]] = {
     "mobilenet_v2-wild": ("mobilenet_v2", "synthetic/wild", STRONG, 1, 2),
 }
 ROWS = tuple(_PARTS)
-
-
-@dataclass(frozen=True)
-class Learner:
-    """One network that learns from `faces` faces of `dataset` and is tested on those of `source`."""
-
-    network: str
-    options: tuple[tuple[str, float], ...]
-    dataset: str
-    count: int | None
-    faces: int
-    fingerprint: str
-    augment: Augment
-    plan: training.Plan
-    source: DataSource
-
-    code: ClassVar[tuple[str, ...]] = CODE
-
-    def learned_from(self) -> Faces:
-        """The training faces."""
-        return data.load(self.dataset, "train", self.source.root, self.source.size, self.count)
-
-    def build(self) -> nn.Module:
-        """The untrained network; its weights come from torch's global generator."""
-        return models.create(self.network, landmarks=68, **dict(self.options))
-
-    def train(self, run: runs.Run, folder: Path) -> tuple[nn.Module, pd.DataFrame, dict[str, np.ndarray]]:
-        """Trains, and finds the landmarks of the test faces."""
-        with torch.random.fork_rng():
-            torch.manual_seed(run.seed)
-            net = self.build()
-        generator = Generator().manual_seed(1000 * run.seed)
-        batches = data.Batches(self.learned_from(), self.augment, self.plan.batch_size, training.device(), generator)
-        log = training.fit(net, batches, step, self.plan, folder, title=run.id)
-        return net, log, {"test": training.evaluate(net, self.source.test())}
-
-
-def step(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """L2 between landmarks in pixels of a 256-px crop; for heatmap nets also between heatmaps, all stacks."""
-    output, size = net(batch.images), batch.images.shape[-1]
-    pred = models.landmarks_of(output, size)
-    parts = {"landmarks": losses.l2(pred * (UNIT / size), batch.landmarks * (UNIT / size))}
-    if isinstance(output, list):
-        cells = output[-1].shape[-1]
-        target = draw(to_map(batch.landmarks, size / cells), cells, SIGMA, variance="s2")
-        parts["heatmaps"] = torch.stack([losses.heatmap_mse(maps, target, amplitude=AMPLITUDE) for maps in output]).sum()
-    return {**parts, "total": sum(parts.values())}
 
 
 def source(profile: str, root: str | None = None) -> DataSource:
@@ -145,7 +90,7 @@ def run(row: str, profile: str, seed: int, source: DataSource) -> runs.Run:
     faces = data.load(dataset or source.dataset, "train", source.root, source.size, count)
     plan = training.Plan(
         epochs=max(1, round(settings.seen[long] / len(faces))),
-        batch_size=BATCH,
+        batch_size=settings.batch,
         lr=MOBILE_RATE if network == "mobilenet_v2" else RATES[network],
         drops=(0.6, 0.85),
     )

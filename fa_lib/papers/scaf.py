@@ -72,7 +72,7 @@ LARGE = {"width": 64, "autoencoder_lr": 2e-5, "critics": 1.0, "lr": 1e-3, "slowe
 SETTINGS = {
     "smoke": Settings(**SMALL | {"width": 8}, autoencoder_batch=12, pool=24, drawn=24, seen=24, batch=12, few=0.1),
     "quick": Settings(  # small batches: 375 steps of the auto-encoder do what 47 large ones do not, in the same time
-        **SMALL | {"width": 8, "method": "quarter", "autoencoder_lr": 2e-3}, autoencoder_batch=8, pool=600, drawn=3000, seen=320,
+        **SMALL | {"width": 8, "method": "quarter", "autoencoder_lr": 2e-3}, autoencoder_batch=8, pool=600, drawn=2400, seen=320,
         batch=4, few=0.5, faces=500,
     ),
     "desk": Settings(**SMALL, autoencoder_batch=32, pool=2000, drawn=48_000, seen=3600, batch=12, size=64),

@@ -55,7 +55,7 @@ class Settings:
 
 SETTINGS = {
     "smoke": Settings(24, 48),
-    "quick": Settings(1200, 600, faces=300, networks="smoke"),  # whole epochs in a half and in a quarter of the training
+    "quick": Settings(768, 600, faces=192, networks="smoke"),  # whole epochs in a half and in a quarter of the training
     "desk": Settings(8000, 2400, size=64),
     "full": Settings(120_000, 240_000),
     "paper": Settings(250 * 3148, 60 * 3148 * 6),

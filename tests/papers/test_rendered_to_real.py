@@ -9,6 +9,7 @@ from fa_lib.data import Batch
 from fa_lib.errors import InputError
 from fa_lib.papers import rendered_to_real as paper
 from fa_lib.papers import rendered_to_real_figures as figures
+from fa_lib.papers import rendered_to_real_training as training
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,8 @@ def test_every_profile_has_its_settings(profile: str):
 def test_loss_is_zero_for_a_coordinate_net_that_knows_the_answer():
     truth = torch.rand(2, 68, 2) * 64
     batch = Batch(torch.rand(2, 3, 64, 64), truth, torch.arange(2))
-    assert paper.step(lambda _: truth, batch)["total"] == 0  # what it returns does not depend on the picture
-    off = paper.step(lambda _: truth + torch.tensor([3.0, 4.0]), batch)  # 5 px of 64 are 20 of 256
+    assert training.step(lambda _: truth, batch)["total"] == 0  # what it returns does not depend on the picture
+    off = training.step(lambda _: truth + torch.tensor([3.0, 4.0]), batch)  # 5 px of 64 are 20 of 256
     assert off["total"].item() == pytest.approx(400, rel=1e-5)
 
 

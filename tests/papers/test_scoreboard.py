@@ -18,7 +18,7 @@ from fa_lib.papers.sd_hrnet_training import Distilled, Search, Slim
 from fa_lib.papers.self_distillation_training import Stage
 from fa_lib.training import Plan
 
-FACES = {"quick": 300, "desk": 2000, "full": 3148, "paper": 3148}  # of the profiles' sources
+FACES = {"quick": 192, "desk": 2000, "full": 3148, "paper": 3148}  # of the profiles' sources
 STARTS = ("of", "slim", "search", "backbone")  # what a run goes on from, by the name of its field; others teach
 MOBILE = (("width", 0.35), ("stride", 16))
 
@@ -44,7 +44,7 @@ def updates(run: runs.Run) -> int:
 
 
 @pytest.mark.parametrize(
-    ("profile", "budget", "rounding"), [("quick", 100, 0), ("desk", 664, 0), ("full", 9956, 2), ("paper", 65_500, 2)]
+    ("profile", "budget", "rounding"), [("quick", 64, 0), ("desk", 664, 0), ("full", 9956, 2), ("paper", 65_500, 2)]
 )
 def test_all_rows_share_one_budget_of_updates(profile: str, budget: int, rounding: int):
     faces = FACES[profile]
