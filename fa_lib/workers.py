@@ -61,6 +61,7 @@ class Workers:
             "MALLOC_MMAP_THRESHOLD_": "1000000000",
             "MALLOC_TRIM_THRESHOLD_": "1000000000",
         }
+        torch.set_num_threads(threads)  # of this process, too: its threads would wait for cores that workers have
         self._pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
 
     def __enter__(self) -> "Workers":

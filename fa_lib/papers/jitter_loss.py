@@ -60,7 +60,7 @@ MASS = (("mass", math.pi),)  # of a Gaussian exp(-r^2), 1 high: networks start f
 TWO = (("width", 32), ("stacks", 2), ("depth", 3), *MASS)  # of four hourglasses
 TINY = {
     "hrnet": Network((("width", 4), *MASS), 1200, 16, 1e-2),
-    "awing": Network((("width", 32), ("stacks", 1), ("depth", 2), *MASS), 1800, 8, 6e-3),
+    "awing": Network((("width", 32), ("stacks", 1), ("depth", 2), *MASS), 1500, 8, 6e-3),
     "lab": Network((("width", 32), ("stacks", 2), ("depth", 2), *MASS), 1200, 16, 8e-3),
     "cpm": Network((("width", 8), *MASS), 1200, 8, 2e-3),
 }

@@ -78,7 +78,7 @@ SETTINGS = {
             "asmnet": (("width", 0.35), ("dropout", 0.0)),
         },
         # half the steps at sqrt(2) times the rate learn as much in less time
-        seen=(2000, 2000), batch_size=32, lr={network: 1.4 * rate for network, rate in RATES.items()}, augment=PLAIN,
+        seen=(1500, 1500), batch_size=32, lr={network: 1.4 * rate for network, rate in RATES.items()}, augment=PLAIN,
     ),
     "desk": Settings(
         {

@@ -30,7 +30,7 @@ STRONG = Augment(
 
 @dataclass(frozen=True)
 class Settings:
-    """What a profile trains: network options, rendered faces at hand (few, many), faces seen (rungs, best, MobileNetV2), batch."""
+    """What a profile trains: network options, faces at hand (few, many), faces seen (rungs, best, MobileNetV2); batch."""
 
     fan: tuple[tuple[str, float], ...]
     mobile: tuple[tuple[str, float], ...]
@@ -42,7 +42,7 @@ class Settings:
 SETTINGS = {
     "smoke": Settings((("width", 16), *MASS), (("width", 0.35), ("stride", 16)), (24, 32), (32, 32, 32)),
     "quick": Settings(
-        (("width", 32), ("depth", 2), *MASS), (("width", 0.35), ("stride", 16)), (500, 1500), (2000, 3000, 3000), batch=8
+        (("width", 32), ("depth", 2), *MASS), (("width", 0.35), ("stride", 16)), (500, 1500), (2000, 3000, 1500), batch=8
     ),
     "desk": Settings(
         (("width", 32), ("depth", 3), *MASS), (("width", 1.0), ("stride", 16)), (2000, 8000), (8000, 56_000, 16_000)

@@ -31,7 +31,8 @@ LAMBDAS = {"300w": (4.0, 1.0), "cofw": (3.0, 0.1), "wflw": (0.3, 0.1)}  # sectio
 @dataclass(frozen=True)
 class Settings:
     """What a profile trains: options of HRNet and of the supernetworks; photographs seen by one network alone, in each turn of
-    the search and by distilled pairs; the share of these with which COFW and WFLW make do; batch, rate, augmentation; turns.
+    the search and by distilled pairs; the share of these with which COFW and WFLW make do; batch, rate, augmentation; turns; the
+    training faces, where they are not the profile's.
     """
 
     hrnet: tuple[tuple[str, object], ...]
@@ -42,6 +43,7 @@ class Settings:
     lr: float
     augment: Augment
     turns: Literal["pass", "batch"] = "batch"
+    faces: int | None = None
 
 
 PLAIN = Augment(flip=0.5, scale=(0.85, 1.1))
@@ -50,7 +52,7 @@ MASS = (("mass", 2 * math.pi),)  # of a Gaussian exp(-r^2 / 2), 1 high: short tr
 SMALL = {"hrnet": (("width", 8), *MASS), "supernet": (("width", 8), ("blocks", 1), ("momentum", 0.1), *MASS)}
 SETTINGS = {
     "smoke": Settings(**SMALL, seen=(24, 24, 24), share=1, batch=12, lr=1e-2, augment=PLAIN),
-    "quick": Settings(**SMALL, seen=(1000, 1000, 500), share=0.5, batch=12, lr=1e-2, augment=PLAIN),
+    "quick": Settings(**SMALL, seen=(800, 800, 400), share=0.5, batch=12, lr=1e-2, augment=PLAIN, faces=400),
     "desk": Settings(**SMALL, seen=(4000, 4000, 4000), share=0.75, batch=8, lr=8e-3, augment=TURNED),
     "full": Settings(MASS, MASS, seen=(120_000, 120_000, 120_000), share=1, batch=24, lr=1e-3, augment=TURNED),
     "paper": Settings((), (), seen=(60 * 3148,) * 3, share=1, batch=16, lr=1e-4, augment=TURNED, turns="pass"),
@@ -79,7 +81,7 @@ ROWS = tuple(_PARTS)
 
 def source(profile: str, root: str | None = None, dataset: str = "300w") -> Source:
     """The faces of a profile and data set ("300w", "cofw", "wflw"): see `sources.prepared`."""
-    return sources.prepared(Source, profile, root, dataset, OFFICIAL[dataset], ("test",))
+    return sources.prepared(Source, profile, root, dataset, OFFICIAL[dataset], ("test",), faces=SETTINGS[profile].faces)
 
 
 def run(row: str, profile: str, seed: int, source: Source) -> runs.Run:
