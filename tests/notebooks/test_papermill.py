@@ -5,6 +5,7 @@ A cell whose output may differ from run to run (a time, a progress line, a train
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAPERMILL = Path(sys.executable).with_name("papermill")
+PAPERMILL, FA = (Path(sys.executable).with_name(name) for name in ("papermill", "fa"))
 LIMIT = 900  # seconds a notebook; one or two minutes on a quiet machine
 # all tests of a notebook by one worker, which has executed it
 every_notebook = pytest.mark.parametrize(
@@ -38,10 +39,11 @@ def environment() -> dict[str, str]:
     return inherited | {"OMP_NUM_THREADS": "1"}
 
 
-def call(*command: str | Path, cwd: Path, environment: dict[str, str]) -> None:
-    """Run a command within LIMIT. Its exit code alone is trusted: a dead kernel leaves a file that looks whole."""
+def call(*command: str | Path, cwd: Path, environment: dict[str, str]) -> str:
+    """Runs a command within LIMIT; what it says. Its exit code alone is trusted: a dead kernel leaves a file that looks whole."""
     done = subprocess.run(command, cwd=cwd, env=environment, timeout=LIMIT, capture_output=True, text=True)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+    return done.stdout
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +87,14 @@ def test_notebook_gives_the_same_output_twice(notebook: Path, executed, environm
     target = executed(notebook)
     options = ["-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "300"]
     call(sys.executable, "-m", "pytest", *options, target.name, cwd=target.parent, environment=environment)
+
+
+@pytest.mark.xdist_group("00_start_here")
+def test_reproduce_writes_everything_and_then_has_nothing_to_do(environment: dict[str, str]):
+    folder = ROOT / "figures" / "smoke" / "rendered_to_real"
+    shutil.rmtree(folder, ignore_errors=True)
+    command = FA, "reproduce", "rendered_to_real", "--profile", "smoke"
+    first, second = (call(*command, cwd=ROOT, environment=environment) for _ in range(2))
+    assert "Learned from rendered faces alone" in first and f"done: {folder} holds 00_start_here.ipynb, claims.csv" in first
+    assert {"claims.csv", "fig01.svg", "stamp.json", "tab01.csv"} <= {file.name for file in folder.iterdir()}
+    assert "0 of 14 runs to train" in second and "rendered_to_real: nothing to do" in second and "table 1" not in second
