@@ -126,8 +126,8 @@ def test_autoencoder_learns_two_pictures_by_heart():
     """Better than one picture for both, and than the best single colour for each."""
     torch.manual_seed(0)
     net, pictures = AutoEncoder(**SMALL), F.interpolate(torch.rand(2, 3, 2, 2), size=64, mode="bilinear")
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
-    for _ in range(30):
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(100):  # 30 steps at 1e-2 are a matter of luck: of the seed, and of how a processor rounds
         loss = (net(pictures) - pictures).abs().mean()
         optimiser.zero_grad()
         loss.backward()
