@@ -71,7 +71,7 @@ SMALL = {"width": 16, "autoencoder_lr": 1e-3, "critics": 0.02, "lr": 3e-3, "slow
 LARGE = {"width": 64, "autoencoder_lr": 2e-5, "critics": 1.0, "lr": 1e-3, "slower": 0.02, "method": "box_blur", "augment": TURNED}
 SETTINGS = {
     "smoke": Settings(**SMALL | {"width": 8}, autoencoder_batch=12, pool=24, drawn=24, seen=24, batch=12, few=0.1),
-    "quick": Settings(  # small batches: 375 steps of the auto-encoder do what 47 large ones do not, in the same time
+    "quick": Settings(  # small batches: the auto-encoder learns in many short steps what it does not in few long ones
         **SMALL | {"width": 8, "method": "quarter", "autoencoder_lr": 2e-3}, autoencoder_batch=8, pool=600, drawn=2400, seen=320,
         batch=4, few=0.5, faces=500,
     ),

@@ -48,7 +48,7 @@ SETTINGS = {
         {"resnet18": (24, 24), "fan2": (24, 24), "hrnet_w18": (24, 24)},
         batch_size=12, lr=RATES, scale=SMALL,
     ),
-    "quick": Settings(  # steps count, hardly their size: in small batches half of the faces lead as far
+    "quick": Settings(  # small batches of few faces: steps, more than their size, decide how far it comes
         {"resnet18": (("width", 16),), "fan2": (("width", 32), ("depth", 2), *MASS), "hrnet_w18": (("width", 6), *MASS)},
         {"resnet18": (1500, 300), "fan2": (1500, 300), "hrnet_w18": (600, 0)},
         # one epoch is too short to come back from a rate reset in full: NME rises with each iteration, and less at a tenth of it
