@@ -1,7 +1,12 @@
-"""The command line, `fa`: reproduce, train, predict, suggest, report, runs, data. Wrong input: one sentence, exit code 2."""
+"""The command line, `fa`: reproduce, train, predict, export, suggest, report, bench, runs, data.
+
+Wrong input: one sentence, exit code 2.
+"""
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -11,6 +16,7 @@ DATA_HELP = (
     "'synthetic' (default), the folder of 300-W or one that holds 300w/, cofw/ and wflw/, or a .yaml that describes faces of "
     "your own"
 )
+DECODERS = ("argmax", "quarter", "centroid", "local", "pdc", "box_blur")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,44 +43,33 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fa", description="Five face-alignment papers, reproduced.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    add = commands.add_parser("reproduce", help="train, tabulate, draw, and execute the notebooks", allow_abbrev=False)
-    add.add_argument("papers", nargs="*", metavar="PAPER", help="papers by name (default: all)")
-    _add_common(add)
-    add.add_argument("--jobs", type=_positive, help="runs trained at a time (default: one a core, one on a GPU)")
-    add.add_argument("--tables-only", action="store_true", help="train the rows of the tables alone, and write those")
-    add.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="for the notebooks"
-    )
-    add.set_defaults(action=_reproduce)
+    _add_reproduce(commands)
 
-    add = commands.add_parser("train", help="train one run (needs no Jupyter)", allow_abbrev=False)
-    add.add_argument("run", metavar="RUN", help="paper/row/dataset/profile/seed, as `fa runs list` prints it")
+    add = commands.add_parser("train", help="train some runs (needs no Jupyter)", allow_abbrev=False)
+    add.add_argument("runs", nargs="+", metavar="RUN", help="paper/row/dataset/profile/seed, as `fa runs list` prints it")
     add.add_argument("--data", default="synthetic", help=DATA_HELP)
+    add.add_argument("--again", action="store_true", help="train anew what other code has computed, and what starts from that")
+    add.add_argument("--devices", type=_positive, default=1, help="GPUs, or processes without any, that share each batch")
+    add.add_argument("--nodes", type=_positive, default=1, help="machines, each with as many; start it on all (default 1)")
     add.set_defaults(action=_train)
 
-    add = commands.add_parser("predict", help="landmarks of the face in a video: a CSV and a video", allow_abbrev=False)
-    add.add_argument("run", metavar="MODEL", help="a finished run: its name or its hash, as `fa runs list` prints them")
-    add.add_argument("clip", metavar="CLIP", help="a video that OpenCV can read")
-    add.add_argument(
-        "--box", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face in the first frame, in pixels, brows to chin"
-    )
-    add.add_argument("--out", default="landmarks", help="folder for CLIP.csv and CLIP.mp4 (default: landmarks)")
-    add.add_argument("--decoder", choices=["argmax", "quarter", "centroid", "local", "pdc", "box_blur"], default="local")
-    add.add_argument(
-        "--stable", action="store_true", help="steady the network's heatmaps over time (paper 3): trains that once, then keeps it"
-    )
-    add.set_defaults(action=_predict)
-
+    _add_predict(commands)
     _add_suggest(commands)
+
+    _add_export(commands)
 
     add = commands.add_parser("report", help="a static site of notebooks, verdicts, data and package", allow_abbrev=False)
     add.add_argument("--profile", default="quick", help="whose executed notebooks: smoke, quick (default), desk, full or paper")
     add.add_argument("--output", default="site", help="folder of the site, replaced where it holds one (default: site)")
     add.set_defaults(action=_report)
 
+    add = commands.add_parser("bench", help="how fast this machine is, beside its limits and the plain way", allow_abbrev=False)
+    add.add_argument("--only", metavar="GROUP", help="pipeline, training, inference, decoding, acquisition, rendering or video")
+    add.set_defaults(action=_bench)
+
     add = commands.add_parser("runs", help="what is in the store", allow_abbrev=False)
-    add.add_argument("what", choices=["list", "show", "stale"])
-    add.add_argument("run", nargs="?", help="for show: a run's name")
+    add.add_argument("what", choices=["list", "show", "stale", "equal"], help="equal: proves that code gives the same numbers")
+    add.add_argument("run", nargs="?", help="for show: a run's name; for equal: the commit whose numbers are to be the same")
     add.set_defaults(action=_runs)
 
     add = commands.add_parser("data", help="data sets: list, show, fetch, verify, prepare crops", allow_abbrev=False)
@@ -89,6 +84,60 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--skip-bad", action="store_true", help="prepare: name and leave out pictures that cannot be read")
     add.set_defaults(action=_data)
     return parser
+
+
+def _add_reproduce(commands: argparse._SubParsersAction) -> None:
+    add = commands.add_parser("reproduce", help="train, tabulate, draw, and execute the notebooks", allow_abbrev=False)
+    add.add_argument("papers", nargs="*", metavar="PAPER", help="papers by name (default: all)")
+    _add_common(add)
+    add.add_argument("--jobs", type=_positive, help="runs trained at a time (default: one a core, one on a GPU)")
+    add.add_argument("--tables-only", action="store_true", help="train the rows of the tables alone, and write those")
+    add.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="for the notebooks"
+    )
+    add.add_argument("--executor", metavar="NAME", help="by Snakemake: local, slurm or kubernetes (workflow/profiles)")
+    add.add_argument(
+        "--dry-run", action="store_true", help="say what it would take, or with --executor print the jobs; train nothing"
+    )
+    add.set_defaults(action=_reproduce)
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    add = commands.add_parser("export", help="a run's network as an ONNX file, for programs without torch", allow_abbrev=False)
+    add.add_argument("run", metavar="MODEL", help="a finished run: its name or its hash, as `fa runs list` prints them")
+    add.add_argument("file", metavar="OUT.onnx")
+    add.add_argument(
+        "--int8", action="store_true", help="weights and activations of 8 bits; says what that costs on the test faces"
+    )
+    add.add_argument("--decoder", choices=DECODERS, default="local", help="how heatmaps are read (default local)")
+    add.add_argument("--data", default="synthetic", help=DATA_HELP)
+    add.set_defaults(action=_export)
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
+    add = commands.add_parser("predict", help="landmarks of faces in pictures, videos, a camera", allow_abbrev=False)
+    add.description = (
+        "Landmarks of the faces in pictures: a CSV, a JSON and a drawn picture each; of the face in videos: a CSV and a video. "
+        "Exit code 0: a face in every input; 1: in some, the others are named; 2: in none, or something is wrong."
+    )
+    add.add_argument(
+        "files", nargs="*", metavar="[MODEL] FILE", help="pictures, folders of pictures, videos; before them a finished run, by "
+        "its name or hash (default: the small network that comes with the package)",
+    )  # fmt: skip
+    add.add_argument("--camera", type=_number, metavar="N", help="a camera by its number, from 0")
+    add.add_argument("--seconds", type=_positive, default=10, help="how long the camera is looked at (default 10)")
+    add.add_argument(
+        "--boxes", metavar="FILE.csv", help="faces in pictures: lines file,x,y,width,height in pixels, brows to chin"
+    )
+    add.add_argument(
+        "--box", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face in one picture, or in a video's first frame"
+    )
+    add.add_argument("--out", default="landmarks", help="folder of what is written (default: landmarks)")
+    add.add_argument("--decoder", choices=DECODERS, default="local")
+    add.add_argument(
+        "--stable", action="store_true", help="steady a run's heatmaps over time (paper 3): trains that once, then keeps it"
+    )
+    add.set_defaults(action=_predict)
 
 
 def _add_suggest(commands: argparse._SubParsersAction) -> None:
@@ -118,6 +167,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
@@ -153,61 +208,43 @@ def _reproduce(arguments: argparse.Namespace) -> None:
 
     given = dict(arguments.parameter)
     root = _root(arguments.data)
-    reproduce.reproduce(arguments.papers, arguments.profile, root, arguments.jobs, given, arguments.tables_only)
+    if arguments.executor:
+        from fa_lib import jobs
+
+        if given or arguments.tables_only:
+            raise InputError("--executor makes the notebooks with their own parameters: leave out -p and --tables-only")
+        data = os.path.abspath(root) if root else "synthetic"
+        jobs.submit(arguments.papers, arguments.profile, data, arguments.executor, arguments.jobs, arguments.dry_run)
+    elif arguments.dry_run:
+        from fa_lib import forecast
+
+        print(forecast.text(arguments.papers, arguments.profile, root))
+    else:
+        reproduce.reproduce(arguments.papers, arguments.profile, root, arguments.jobs, given, arguments.tables_only)
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from fa_lib import papers, results, runs
+    from fa_lib import processes, reproduce, runs
 
-    parts = arguments.run.split("/")
-    if len(parts) != 5 or not parts[4].isdigit():
-        raise InputError(
-            f"{arguments.run!r} is no run: write paper/row/dataset/profile/seed, "
-            "as self_distillation/fan2-all/synthetic-300w/quick/0"
-        )
-    slug, row, dataset, profile, seed = parts
-    if slug not in papers.PAPERS:
-        raise InputError(f"there is no paper {slug!r}{suggest(slug, papers.PAPERS)}; there are: {', '.join(papers.PAPERS)}")
-    study = results.Study(papers.PAPERS[slug], profile, _root(arguments.data))
-    if dataset != study.source.dataset.replace("/", "-"):  # one of the paper's others, which are looked for only now
-        study = next((part for part in study.all() if dataset == part.source.dataset.replace("/", "-")), study)
-    run = study.run(row, int(seed))
-    if dataset != run.id.split("/")[2]:
-        raise InputError(f"{arguments.run}: --data {arguments.data} makes the data set {run.id.split('/')[2]!r}, not {dataset!r}")
-    print(runs.get(run).folder)
+    root, again = _root(arguments.data), arguments.again
+    # a wrong name is refused before any training
+    wanted = [reproduce.named(name, root, arguments.data) for name in arguments.runs]
+    several = arguments.devices * arguments.nodes > 1
+    if several and not processes.started() and not all(runs.is_current(run) if again else run.folder.exists() for run in wanted):
+        words = ["train", *arguments.runs, "--data", arguments.data, *(["--again"] if again else [])]
+        return processes.launch(arguments.devices, arguments.nodes, words)
+    with processes.joined():
+        for run in wanted:
+            folder = runs.get(run, again).folder
+            if processes.first():
+                print(folder)
 
 
-def _stored(name: str) -> dict:
-    """The one finished run that has this name or hash, as `runs.stored` says it; of several, the one of the present code."""
-    from fa_lib import runs
-
-    found = [run for run in runs.stored() if name in (run["id"], run["hash"])]
-    chosen = [run for run in found if not run["stale"]] or found
-    if len(chosen) != 1:
-        several = f"is the name of {len(chosen)} finished runs; choose one by its hash: {', '.join(r['hash'] for r in chosen)}"
-        unknown = "is the name or hash of no finished run; `fa runs list` prints those there are"
-        raise InputError(f"{name!r} {several if chosen else unknown}")
-    return chosen[0]
-
-
-def _predict(arguments: argparse.Namespace) -> None:
+def _predict(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what the decoder says of damage is said in one sentence
-    from pathlib import Path
+    from fa_lib import predicting
 
-    from fa_lib import restoring, tracking, training
-
-    found = _stored(arguments.run)
-    x, y, width, height = arguments.box or (0, 0, 1, 1)
-    box = (x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5)
-    net, size = restoring.restore(found)
-    tracker = tracking.Tracker(net, size, arguments.decoder, box=box if arguments.box else None)
-    if arguments.stable:
-        from fa_lib.papers.stabilise import steadied
-
-        tracking.Video(Path(arguments.clip))  # what is no video is refused before anything is trained
-        tracker.net = steadied(found)
-    tracker.net.to(training.device())
-    print(tracking.predict(Path(arguments.clip), tracker, Path(arguments.out)))
+    return predicting.command(arguments)
 
 
 def _suggest(arguments: argparse.Namespace) -> None:
@@ -216,11 +253,19 @@ def _suggest(arguments: argparse.Namespace) -> None:
     from fa_lib import restoring, training
     from fa_lib.suggest import Wish, suggest
 
-    found = _stored(arguments.run)
+    found = restoring.stored(arguments.run)
     net, size = restoring.restore(found)
     wish = Wish(arguments.n, arguments.function, arguments.discard, arguments.crops, arguments.skip_bad)
     net, model = net.to(training.device()), f"{found['id']} ({found['hash']})"
     print(suggest(net, size, model, Path(arguments.folder), Path(arguments.out), wish))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from fa_lib import exporting, restoring
+
+    root = _root(arguments.data)
+    for sentence in exporting.write(restoring.stored(arguments.run), arguments.file, arguments.int8, arguments.decoder, root):
+        print(sentence)
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -231,11 +276,20 @@ def _report(arguments: argparse.Namespace) -> None:
     print(os.path.join(arguments.output, "index.html"))
 
 
+def _bench(arguments: argparse.Namespace) -> None:
+    from fa_lib import bench
+
+    print(bench.run(arguments.only))
+
+
 def _runs(arguments: argparse.Namespace) -> None:
     import json
 
-    from fa_lib import runs
+    from fa_lib import equal, runs
 
+    if arguments.what == "equal":
+        print(equal.prove(arguments.run))
+        return
     found = list(runs.stored())
     if arguments.what == "show":
         chosen = [r for r in found if arguments.run in (r["id"], r["hash"])]
@@ -257,21 +311,27 @@ def _data(arguments: argparse.Namespace) -> None:
     commands.run(arguments)
 
 
+def _terminate(*_: object) -> NoReturn:
+    """A cluster's polite end, SIGTERM, as Ctrl-C: temporary files go, workers end, and one sentence says what to do."""
+    raise KeyboardInterrupt("SIGTERM")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
+    with contextlib.suppress(ValueError):  # in a thread there are no signals
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         chosen = _parser().parse_args(arguments)
-        chosen.action(chosen)
+        return chosen.action(chosen) or 0
     except InputError as error:
         print(f"fa: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("fa: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if "SIGTERM" in stop.args else signal.SIGINT)
     except BrokenPipeError:  # `fa runs list | head`
         sys.stderr.close()
         return 0
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import copy
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from fa_lib import models, storage
 from fa_lib.errors import InputError, suggest
+from fa_lib.heatmaps import Method
 
 Model = Any  # an onnx.ModelProto; only functions import onnx
 Precision = Literal["fp32", "fp16", "int8"]
@@ -54,20 +55,28 @@ class Latency:
 class _Locator(nn.Module):
     """A network of either kind with what turns its output into landmarks, as one graph."""
 
-    def __init__(self, net: nn.Module, size: int) -> None:
+    def __init__(self, net: nn.Module, size: int, method: Method) -> None:
         super().__init__()
-        self.net, self.size = net, size
+        self.net, self.size, self.method = net, size, method
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return models.landmarks_of(self.net(pictures), self.size)
+        return models.landmarks_of(self.net(pictures), self.size, self.method)
 
 
 def to_onnx(
-    net: nn.Module, file: str | Path, size: int = 224, precision: Precision = "fp32", pictures: Tensor | None = None
+    net: nn.Module,
+    file: str | Path,
+    size: int = 224,
+    precision: Precision = "fp32",
+    pictures: Tensor | None = None,
+    method: Method = "centroid",
+    notes: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes `net` as one ONNX file: pictures (N, 3, size, size), in [0, 1] -> landmarks (N, K, 2) in input pixels, any N.
 
-    Heatmaps are decoded inside, by their centre of mass. The network itself is left as it is. `precision`:
+    Heatmaps are decoded inside, by `method`; `notes` join what the file says of itself. The network is left as it is.
+
+    `precision`:
     - `fp32`: 4 bytes a weight; differs from torch by rounding alone;
     - `fp16`: 2 bytes a weight, half the file. Most CPUs compute it in float32 all the same, so it saves no time there;
     - `int8`: 1 byte a weight; activations are 8 bits too, in the ranges that `pictures` (M, 3, size, size) reach, so a hundred
@@ -82,7 +91,7 @@ def to_onnx(
     """
     target = _check(file, precision, pictures, size)
     with storage.new_file(target) as part:
-        _save(_graph(net, size), part, precision, pictures)
+        _save(_graph(net, size, method), part, precision, pictures, {"decoder": method, **(notes or {})})
     return target
 
 
@@ -90,13 +99,13 @@ def shrink(source: str | Path, file: str | Path, precision: Precision, pictures:
     """Writes the fp32 ONNX file `source` of `to_onnx` again, as another precision: what to_onnx would write, but sooner."""
     runner, size = _load(source)
     target = _check(file, precision, pictures, size)
-    found = runner.get_modelmeta().custom_metadata_map.get("precision")
-    if found != "fp32":
+    notes = runner.get_modelmeta().custom_metadata_map
+    if (found := notes.get("precision")) != "fp32":
         raise InputError(f"{source} is {found or 'not by to_onnx'}: shrink takes the fp32 file that to_onnx writes")
     import onnx
 
     with storage.new_file(target) as part:
-        _save(onnx.load(source), part, precision, pictures)
+        _save(onnx.load(source), part, precision, pictures, notes)
     return target
 
 
@@ -156,15 +165,21 @@ def latency(call: Callable[[], Any], repeats: int = 100, warm_up: int = 10) -> L
     return Latency(float(median), float(low), float(high))
 
 
-def _check(file: str | Path, precision: str, pictures: Tensor | None, size: int) -> Path:
-    """The file to write; refuses all that can be seen to be wrong before minutes of work."""
+def checked_target(file: str | Path) -> Path:
+    """The file to write; InputError where its folder is not there or its name does not say what it is."""
     target = Path(file)
-    if precision not in PRECISIONS:
-        raise InputError(f"precision={precision!r}{suggest(str(precision), PRECISIONS)}: choose one of {', '.join(PRECISIONS)}")
     if not target.absolute().parent.is_dir():
         raise InputError(f"{file} cannot be written: there is no folder {target.parent}; make it first, or name another")
     if target.suffix != ".onnx" or target.is_dir():
         raise InputError(f"{file}: name a file that ends in .onnx, by which other programs know what it is")
+    return target
+
+
+def _check(file: str | Path, precision: str, pictures: Tensor | None, size: int) -> Path:
+    """The file to write; refuses all that can be seen to be wrong before minutes of work."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision={precision!r}{suggest(str(precision), PRECISIONS)}: choose one of {', '.join(PRECISIONS)}")
+    target = checked_target(file)
     if precision == "int8" and (pictures is None or len(pictures) == 0):
         raise InputError(
             f"int8 needs pictures (M, 3, {size}, {size}) to see which values occur: a hundred faces like those to come"
@@ -197,9 +212,9 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _graph(net: nn.Module, size: int) -> Model:
+def _graph(net: nn.Module, size: int, method: Method) -> Model:
     """The ONNX graph of `net`, of a copy on the CPU, in evaluation mode; its batch may have any length."""
-    locator = _Locator(copy.deepcopy(net).cpu().float(), size).eval().requires_grad_(False)
+    locator = _Locator(copy.deepcopy(net).cpu().float(), size, method).eval().requires_grad_(False)
     for module in locator.modules():  # gradients and work in place say nothing to ONNX, and double the time of the export
         if hasattr(module, "inplace"):
             module.inplace = False
@@ -228,11 +243,11 @@ def _parts(model: Model) -> tuple[list, list, Any, list]:
     return nodes[:first], nodes[first:last], nodes[last], nodes[last + 1 :]
 
 
-def _save(model: Model, file: Path, precision: str, pictures: Tensor | None) -> None:
+def _save(model: Model, file: Path, precision: str, pictures: Tensor | None, notes: Mapping[str, str]) -> None:
     import onnx
 
     del model.metadata_props[:]
-    for key, value in (ABOUT | {"precision": precision}).items():
+    for key, value in {**notes, **ABOUT, "precision": precision}.items():
         model.metadata_props.add(key=key, value=value)
     if precision == "int8":
         with _quiet():

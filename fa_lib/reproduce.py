@@ -12,7 +12,7 @@ import pandas as pd
 
 from fa_lib import plots, results, runs, storage
 from fa_lib.data.readers.own import is_manifest
-from fa_lib.errors import InputError, suggest
+from fa_lib.errors import KILLED, InputError, suggest
 from fa_lib.papers import PAPERS
 from fa_lib.workers import Training, Workers
 
@@ -24,8 +24,7 @@ def reproduce(
     if profile not in runs.PROFILES:
         hint = suggest(profile, runs.PROFILES)
         raise InputError(f"--profile {profile}: there is no such profile{hint}; there are: {', '.join(runs.PROFILES)}")
-    suitable = [paper for paper in PAPERS.values() if paper.OWN_DATA or not is_manifest(root)]
-    chosen = [paper_named(slug) for slug in slugs] or suitable
+    chosen = chosen_papers(slugs, root)
     given = {"profile": profile, "data": str(Path(root).resolve()) if root else "synthetic", **parameters}
     for book in _books(chosen):
         check_parameters(book, given)
@@ -34,7 +33,8 @@ def reproduce(
         begun = []
         for paper in chosen:  # all at once: faces are rendered here while workers train the paper before
             study = results.Study(paper, profile, root)
-            rows = [(part, part.shown if tables_only else part.rows) for part in study.all()]
+            parts = [part for part in study.all() if not (tables_only and _stands_in(study, part.dataset))]
+            rows = [(part, part.shown if tables_only else part.rows) for part in parts]
             begun.append((study, workers.train(rows)))
         notebooks = []
         for study, training in begun:
@@ -71,7 +71,7 @@ def _reproduce_paper(
     begin = time.monotonic()
     book = _books([study.paper])[0]
     training.finish()
-    wanted = _stamp(study, book)
+    wanted = _stamp(study)
     stamp = target / "stamp.json"
     if stamp.exists() and json.loads(stamp.read_text()) == wanted:
         print(f"{study.paper.SLUG}: nothing to do, {target} is up to date")
@@ -81,6 +81,12 @@ def _reproduce_paper(
     write_claims_and_figures(study, target)
     print(f"{study.paper.SLUG}: tables and figures in {(time.monotonic() - begin) / 60:.1f} minutes, in {target}", flush=True)
     return [(target, wanted, executed)]
+
+
+def chosen_papers(slugs: list[str], root: str | None) -> list[ModuleType]:
+    """The papers of these names, or all that can work with the data; InputError for a name that there is not."""
+    suitable = [paper for paper in PAPERS.values() if paper.OWN_DATA or not is_manifest(root)]
+    return [paper_named(slug) for slug in slugs] or suitable
 
 
 def paper_named(slug: str) -> ModuleType:
@@ -113,7 +119,7 @@ def write_tables(study: results.Study, target: Path) -> None:
     for table in study.tables:
         print(f"table {table.number}: {table.title}")
         if not table.costs:
-            missing = [d for d in table.datasets if study.source.root is not None and study.on(d).source.root is None]
+            missing = [dataset for dataset in table.datasets if _stands_in(study, dataset)]
             for dataset in missing:
                 print(f"left out: of {dataset} there are no real faces in {study.source.root}")
             table = replace(table, split=tuple(s for s in table.splits if table.locate(s)[0] not in missing))
@@ -133,6 +139,11 @@ def write_claims_and_figures(study: results.Study, target: Path) -> None:
         plots.save(*figure(study), target / f"fig{number:02d}")
 
 
+def _stands_in(study: results.Study, dataset: str | None) -> bool:
+    """Whether rendered faces stand in for those of a data set, beside real ones of the first."""
+    return study.source.root is not None and study.on(dataset).source.root is None
+
+
 def _write_csv(frame: pd.DataFrame, file: Path) -> None:
     with storage.new_file(file) as part:
         frame.to_csv(part, index=False, float_format="%.6g")
@@ -141,6 +152,7 @@ def _write_csv(frame: pd.DataFrame, file: Path) -> None:
 def execute(book: Path, target: Path, parameters: dict[str, str]) -> None:
     """Executes a notebook into `target`; a notebook that fails leaves no file of that name."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     print(f"executing {book.name} ...", flush=True)
     with storage.new_file(target) as part:
@@ -150,12 +162,46 @@ def execute(book: Path, target: Path, parameters: dict[str, str]) -> None:
             )
         except papermill.PapermillExecutionError as error:
             raise InputError(f"{book.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}") from error
+        except DeadKernelError as error:
+            raise InputError(f"{book.name}: its kernel {KILLED}") from error
 
 
-def _stamp(study: results.Study, book: Path) -> dict[str, str]:
-    """What the outputs of a study depend on: its runs, the notebook, and the code that draws."""
+def wish_of(study: results.Study) -> dict[str, str]:
+    """What the outputs of a study are to show: its runs, the notebook, and the code that draws."""
     package = storage.PROJECT / "fa_lib"
-    files = sorted([book, *package.glob("*.py"), *(package / "papers").glob("*.py")])
+    files = sorted([*_books([study.paper]), *package.glob("*.py"), *(package / "papers").glob("*.py")])
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    wanted = [part.run(row, seed).hash for part in study.all() for row in part.rows for seed in part.seeds_of(row)]
-    return {"code": digest, "runs": hashlib.sha256(" ".join(wanted).encode()).hexdigest()}
+    return {"code": digest, "runs": hashlib.sha256(" ".join(run.hash for run in study.named()).encode()).hexdigest()}
+
+
+def _stamp(study: results.Study) -> dict[str, str]:
+    """What outputs depend on: the wish, how each run was trained, and what code would train it now (else it shows as stale)."""
+    named = study.named()
+    trained = [*runs.versions(named).values(), *(runs.code_hash(run.config.code) for run in named)]
+    return wish_of(study) | {"trained": hashlib.sha256(" ".join(trained).encode()).hexdigest()}
+
+
+def named(name: str, root: str | None, data: str) -> runs.Run:
+    """The run that a name means: one of a paper's rows, or one that these start from; `data` is what named `root`.
+
+    Raises InputError for what is no run's name, and for another data set than the one that `data` makes.
+    """
+    parts = name.split("/")
+    if len(parts) != 5 or not parts[4].isdigit():
+        raise InputError(
+            f"{name!r} is no run: write paper/row/dataset/profile/seed, as self_distillation/fan2-all/synthetic-300w/quick/0"
+        )
+    slug, row, dataset, profile, seed = parts
+    if slug not in PAPERS:
+        raise InputError(f"there is no paper {slug!r}{suggest(slug, PAPERS)}; there are: {', '.join(PAPERS)}")
+    study = results.Study(PAPERS[slug], profile, root)
+    if dataset != study.source.dataset.replace("/", "-"):  # one of the paper's others, which are looked for only now
+        study = next((part for part in study.all() if dataset == part.source.dataset.replace("/", "-")), study)
+    if row not in study.paper.ROWS:
+        for run in study.wanted():
+            if run.id == name:
+                return run
+    run = study.run(row, int(seed))
+    if dataset != run.id.split("/")[2]:
+        raise InputError(f"{name}: --data {data} makes the data set {run.id.split('/')[2]!r}, not {dataset!r}")
+    return run

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from fa_lib import models, storage
+from fa_lib import models, runs, storage
 from fa_lib.errors import InputError
 from fa_lib.models.convlstm import ConvLSTM
 from fa_lib.models.fabrec import AutoEncoder, FabRec
@@ -15,6 +15,20 @@ from fa_lib.models.hrsupernet import HRSuperNet
 from fa_lib.models.stable import Stable
 
 BELOW = ("of", "backbone", "base", "search", "slim", "pair")  # what papers call the run whose network a run takes
+
+
+def stored(name: str) -> dict:
+    """The one finished run that has this name or hash, as `runs.stored` says it; of several, the one of the present code.
+
+    Raises InputError where there is none, or still several.
+    """
+    found = [run for run in runs.stored() if name in (run["id"], run["hash"])]
+    chosen = [run for run in found if not run["stale"]] or found
+    if len(chosen) != 1:
+        several = f"is the name of {len(chosen)} finished runs; choose one by its hash: {', '.join(r['hash'] for r in chosen)}"
+        unknown = "is the name or hash of no finished run; `fa runs list` prints those there are"
+        raise InputError(f"{name!r} {several if chosen else unknown}")
+    return chosen[0]
 
 
 def restore(found: dict) -> tuple[nn.Module, int]:
@@ -32,8 +46,8 @@ def restore(found: dict) -> tuple[nn.Module, int]:
             raise ValueError("it is no detector, since it finds no landmarks")
         net, size = _built(folder, landmarks[0], weights)
         net.load_state_dict(weights)
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # damage makes the readers of weights and predictions raise whatever they meet first
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{found['id']} ({found['hash']}) cannot be loaded by the present code: {reason}") from error
     return net.eval(), size
 

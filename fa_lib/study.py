@@ -105,6 +105,14 @@ class Study:
         """The run of a row and seed; InputError names the rows there are."""
         return self.paper.run(row, self.profile.name, seed, self.source)
 
+    def named(self) -> list[runs.Run]:
+        """The runs of all rows and seeds on all the paper's data sets."""
+        return [part.run(row, seed) for part in self.all() for row in part.rows for seed in part.seeds_of(row)]
+
+    def wanted(self) -> list[runs.Run]:
+        """The same, with all that they start from, each once and after those that it needs."""
+        return list(dict.fromkeys(one for run in self.named() for one in runs.needed(run)))
+
     def trained(self, row: str) -> list[runs.Trained]:
         """The finished runs of a row, one a seed."""
         return [runs.get(self.run(row, seed)) for seed in self.seeds_of(row)]

@@ -241,16 +241,17 @@ class _Film:
         self.writer.write(cv2.copyMakeBorder(picture, 0, self.odd[0], 0, self.odd[1], cv2.BORDER_REPLICATE))
 
 
-def predict(clip: Path, tracker: Tracker, folder: Path) -> str:
+def predict(clip: Path, tracker: Tracker, folder: Path, frames: Video | None = None) -> str:
     """Writes <clip>.csv (frame, point, x, y; all from 0, no line where there is no face) and <clip>.mp4, landmarks drawn.
 
-    Returns a line that says what was written. Raises InputError for a clip that cannot be read; where that turns out on the
-    way, the files stay, with the frames up to there, and the error says how many these are.
+    `frames`: those of the clip where it is no file, as a camera's. Returns a line that says what was written. Raises
+    InputError for a clip that cannot be read; where that turns out on the way, the files stay, with the frames up to there,
+    and the error says how many these are.
     """
     table, film = folder / f"{clip.stem}.csv", folder / f"{clip.stem}.mp4"
     if film.resolve() == clip.resolve():
         raise InputError(f"{film} would replace the clip itself; choose another folder with --out")
-    video = Video(clip)
+    video = Video(clip) if frames is None else frames
     progress, done, seen, out = _Progress(clip.name, video.count), 0, 0, None
     with storage.new_file(table) as rows_part, storage.new_file(film) as film_part:
         try:

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fa_lib import models, storage
+from fa_lib import models, processes, storage
 from fa_lib.data import Batch, Batches, Faces
 from fa_lib.errors import InputError
 from fa_lib.heatmaps import Method
@@ -60,24 +60,22 @@ def fit(
     """Trains `net` in place with AdamW; returns the log, one row an epoch: epoch, seconds, mean of each loss part.
 
     `loss_of(net, batch)` returns the parts of the loss with "total". A checkpoint goes to `folder` every 20 seconds; a later
-    call with the same arguments goes on from it. bf16 on a GPU that has it, fp32 on a CPU (where bf16 is slower).
+    call with the same arguments goes on from it. bf16 on a GPU that has it, fp32 on a CPU (where bf16 is slower). Inside
+    `processes.joined` several processes learn from a share of each batch: `loss_of` must be a mean over its faces.
     Raises InputError where the loss is no longer a number.
     """
-    from lightning.fabric import Fabric  # takes seconds to import, and only training needs it
-
     on_gpu = batches.device.type == "cuda"
-    fabric = Fabric(
-        accelerator="cuda" if on_gpu else "cpu",
-        devices=1,
-        precision="bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true",
-    )
+    half = on_gpu and torch.cuda.is_bf16_supported()
+    fabric = processes.fabric("cuda" if on_gpu else "cpu", "bf16-mixed" if half else "32-true")
+    loss_of = processes.on_share(loss_of)
     net.to(batches.device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(net.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
     wrapped, optimiser = fabric.setup(net, optimiser)
     checkpoint = folder / "checkpoint.pt"
     log = _resume(checkpoint, net, optimiser, batches)
+    processes.agree(len(log), f"{folder}: not all processes find the checkpoint there; FA_RUNS must be a folder that all share")
     saved = time.monotonic()
-    report = _Report(title, plan.epochs, len(log))
+    report = _Report(title if processes.first() else "", plan.epochs, len(log))
     for epoch in range(len(log), plan.epochs):
         begin = time.monotonic()
         parts = _epoch(wrapped, batches, loss_of, fabric, optimiser, lambda share, e=epoch: plan.lr_at((e + share) / plan.epochs))
@@ -85,7 +83,7 @@ def fit(
             raise InputError(f"{title}: the loss is {parts['total']} after epoch {epoch}; a smaller learning rate is needed")
         log.append({"epoch": epoch, "seconds": time.monotonic() - begin, **parts})
         report(log[-1])
-        if time.monotonic() - saved > CHECKPOINT_EVERY and epoch + 1 < plan.epochs:
+        if processes.first() and time.monotonic() - saved > CHECKPOINT_EVERY and epoch + 1 < plan.epochs:
             _save(checkpoint, net, optimiser, batches, log)
             saved = time.monotonic()
     return pd.DataFrame(log)
@@ -110,7 +108,7 @@ def _epoch(
             optimiser.step()
             for key, value in parts.items():
                 sums[key] = sums.get(key, 0) + value.detach()
-    return {key: float(value) / len(batches) for key, value in sums.items()}
+    return processes.mean({key: float(value) / len(batches) for key, value in sums.items()})
 
 
 def _save(checkpoint: Path, net: nn.Module, optimiser, batches: Batches, log: list[dict]) -> None:

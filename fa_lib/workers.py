@@ -3,15 +3,18 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 import torch
 
 from fa_lib import results, runs, storage
+from fa_lib.errors import KILLED, InputError
 from fa_lib.papers import PAPERS
 
 
@@ -49,29 +52,41 @@ class Workers:
     """A pool of processes for all papers, `jobs` at a time (default: one a core without a GPU, one with); a context manager.
 
     One for all: each start costs some ten seconds of imports, and a paper's last runs keep one worker busy while the next
-    paper's begin beside them. The first job starts them. A block that ends with an exception ends them at once.
+    paper's begin beside them. The first job starts them. A block that ends with an exception ends them at once. Inside the
+    block this process has no more threads than a worker, after it those that it had.
     """
 
     def __init__(self, jobs: int | None = None) -> None:
         jobs = jobs or (1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 8))
-        threads = max(1, (os.cpu_count() or 1) // jobs)
+        self._threads = max(1, (os.cpu_count() or 1) // jobs)
+        # Ctrl-C reaches workers, too, and would make each of them print a traceback: this process alone ends them
+        quiet = signal.signal, (signal.SIGINT, signal.SIG_IGN)
+        self._pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), *quiet)
+
+    def __enter__(self) -> "Workers":
         # read by glibc and OpenMP when a worker starts: keeping freed pages makes training on a CPU up to 1.3 times as fast
-        os.environ |= {
-            "OMP_NUM_THREADS": str(threads),
+        given = {
+            "OMP_NUM_THREADS": str(self._threads),
             "MALLOC_MMAP_THRESHOLD_": "1000000000",
             "MALLOC_TRIM_THRESHOLD_": "1000000000",
         }
-        torch.set_num_threads(threads)  # of this process, too: its threads would wait for cores that workers have
-        self._pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
-
-    def __enter__(self) -> "Workers":
+        self._before = torch.get_num_threads(), {name: os.environ.get(name) for name in given}
+        os.environ |= given
+        torch.set_num_threads(self._threads)  # more would wait for cores that workers have
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+        threads, environment = self._before
+        torch.set_num_threads(threads)
+        for name, value in environment.items():
+            os.environ.pop(name)
+            os.environ |= {} if value is None else {name: value}
         if kind is not None:
             for process in multiprocessing.active_children():
                 process.terminate()
+        if kind is BrokenProcessPool:
+            raise InputError(f"a worker {KILLED}")
 
     def submit(self, function: Callable[..., object], *given: object) -> Future:
         """A job after those before it."""
@@ -89,7 +104,8 @@ class Workers:
             training.missing += found
         if not training.missing:
             return training
-        storage.runs_folder().mkdir(parents=True, exist_ok=True)
+        with storage.disk_errors(str(storage.runs_folder())):
+            storage.runs_folder().mkdir(parents=True, exist_ok=True)
         training.jobs = [
             self.submit(_train_chain, study.paper.SLUG, study.profile.name, study.root, study.dataset, rows, seed)
             for study, chain in _chains(parts)
@@ -128,7 +144,8 @@ def _build_test_sets(study: results.Study) -> None:
 
 def _train_chain(slug: str, profile: str, root: str | None, dataset: str | None, rows: list[str], seed: int) -> None:
     # the epochs of several workers at once are no use to anybody who watches; the log is for those who wonder
-    with open(storage.runs_folder() / "workers.log", "a") as log, contextlib.redirect_stderr(log):
+    place = storage.runs_folder() / "workers.log"
+    with storage.disk_errors(str(place)), open(place, "a") as log, contextlib.redirect_stderr(log):
         study = results.Study(PAPERS[slug], profile, root, dataset=dataset)
         for row in rows:
             runs.get(study.run(row, seed))

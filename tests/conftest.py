@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,45 @@ settings.load_profile("same")
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32  # the smallest crops there are
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A test that is marked with faults, and passes without having injected any, is no proof: it fails."""
+    report = yield
+    marked = item.get_closest_marker("faults") and report.when == "call" and report.passed
+    if marked and not any(key == "fault" for key, _ in item.user_properties):
+        report.outcome, report.longrepr = "failed", "marked as a test of faults, but has injected none"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """After `pytest -m faults`, the table of all faults, in Markdown; the reports come from other processes with pytest-xdist."""
+    found: dict[str, Counter[bool]] = {}
+    for report in (one for several in terminalreporter.stats.values() for one in several):
+        if getattr(report, "when", None) == "call":
+            for key, value in report.user_properties:
+                if key == "fault":
+                    found.setdefault(value, Counter())[report.passed] += 1
+    if not found or "faults" not in terminalreporter.config.option.markexpr:
+        return
+    terminalreporter.section("faults")
+    rows = [(name, count.total(), count[True], count[False]) for name, count in sorted(found.items())]
+    rows.append(("all", *(sum(row[column] for row in rows) for column in (1, 2, 3))))
+    for row in (("fault", "injected", "survived", "lost"), ("---",) * 4, *rows):
+        terminalreporter.write_line(f"| {' | '.join(map(str, row))} |")
+
+
+@pytest.fixture
+def injected(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Counts one injection of a fault that the test is marked with; called where it is injected, once each time."""
+    known = [name for mark in request.node.iter_markers("faults") for name in mark.args]
+
+    def count(name: str | None = None) -> None:
+        assert known and (name or known[0]) in known, "write the mark `faults` with the name of the fault on the test"
+        request.node.user_properties.append(("fault", name or known[0]))
+
+    return count
 
 
 @pytest.fixture(scope="session")

@@ -97,6 +97,17 @@ def test_fp32_equals_torch(exported: dict, name: str, count: int):
     torch.testing.assert_close(export.run(file, images), expected, atol=1e-4 if name in ("plain", "maps") else 1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("method", ["argmax", "quarter", "local", "pdc", "box_blur"])
+def test_every_decoder_fits_into_a_file(exported: dict, tmp_path: Path, method: str):
+    net, _, side = exported["maps"]
+    images = pictures(5, side)
+    with torch.no_grad():
+        expected = models.landmarks_of(net.eval()(images), side, method)
+    found = export.run(export.to_onnx(net, tmp_path / "net.onnx", side, method=method), images)
+    assert expected.std(0).mean() > 0.1
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
 def test_network_is_left_as_it_was(exported: dict, tmp_path: Path):
     net = exported["maps"][0].train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}

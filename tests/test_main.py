@@ -65,7 +65,11 @@ def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
         (["train", "self_distillation/fan2-all/300w/smoke/0"], ["300w", "synthetic"]),
         (["runs", "show", "nothing"], ["nothing", "fa runs list"]),
         (["predict", "nothing", "clip.mp4"], ["nothing", "fa runs list"]),
-        (["predict", "nothing"], ["CLIP"]),
+        (["predict", "nothing"], ["nothing", "fa runs list"]),
+        (["predict"], ["FILE", "--camera"]),
+        (["predict", "--camera", "one"], ["--camera", "from 0"]),
+        (["predict", "--camera", "97"], ["--camera 97", "no camera"]),
+        (["predict", "a/b/c/d/0", "clip.mp4"], ["clip.mp4"]),
         (["predict", "nothing", "clip.mp4", "--box", "1", "2", "3"], ["--box"]),
         (["predict", "nothing", "clip.mp4", "--decoder", "pcd"], ["pcd", "pdc"]),
         (["suggest", "nothing", "folder"], ["nothing", "fa runs list"]),
@@ -114,9 +118,13 @@ def _cut_off(root: Path) -> str:
     return "image_0001.jpg"
 
 
+@pytest.mark.faults("picture or annotation damaged")
 @pytest.mark.parametrize("spoil", [_empty, _one_point_short, _not_a_number, _cut_off])
-def test_broken_data_are_named_and_nothing_stays(spoil: Callable[[Path], str], photographs: Path, store, cache, capsys) -> None:
+def test_broken_data_are_named_and_nothing_stays(
+    spoil: Callable[[Path], str], photographs: Path, store, cache, capsys, injected
+) -> None:
     name = spoil(photographs)
+    injected()
     assert name in refused(capsys, "train", RUN, "--data", str(photographs))
     assert not [file for file in (*store.rglob("*"), *cache.rglob("*")) if file.is_file() and file.suffix != ".lock"]
 

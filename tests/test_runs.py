@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,13 @@ class Toy:
             net.weight.fill_(run.seed + 1).add_(taught)
         log = pd.DataFrame({"epoch": [0], "seconds": [100.0], "total": [1.0]})
         return net, log, {"test": np.full((2, 68, 2), float(run.seed))}
+
+
+@dataclass(frozen=True)
+class Shared(Toy):
+    """One that other code computes."""
+
+    code: ClassVar[tuple[str, ...]] = ("losses/heatmap",)
 
 
 def toy(row: str = "row", seed: int = 0, **options) -> Run:
@@ -150,7 +158,7 @@ def test_folder_holds_five_files(store: Path):
 def test_provenance_says_where_a_number_comes_from(store: Path):
     store.mkdir()
     found = runs.get(toy()).provenance
-    assert set(found) == {"code", "commit", "date", "device", "files", "hash", "id", "python", "seconds", "torch"}
+    assert set(found) == {"code", "commit", "date", "device", "files", "hash", "id", "python", "seconds", "started_from", "torch"}
     assert found["id"] == "toy/row/synthetic-300w/smoke/0" and found["hash"] == toy().hash
     assert found["seconds"] == 100  # a resumed run counts what was trained before
     assert found["device"].startswith("CPU") and found["torch"] == torch.__version__
@@ -166,6 +174,41 @@ def test_checkpoints_of_other_code_are_not_gone_on_from(store: Path):
     assert not other.exists() and run.folder.exists()
 
 
+def test_again_trains_what_changed_and_what_starts_from_that(store: Path, monkeypatch: pytest.MonkeyPatch):
+    """A changed loss: its runs and their students once more, all others stay; without `again` nothing is trained."""
+    store.mkdir()
+    teacher, other = toy("teacher"), toy("other")
+    student, pupil = toy("student", teacher=teacher), toy("pupil", teacher=toy("student", teacher=teacher))
+    mine = Run("toy", "mine", "synthetic/300w", "smoke", 0, Shared())
+    every = [pupil, other, mine]
+    for run in every:
+        runs.get(run, again=True)
+    first = (store / "trained").read_text().split()
+    assert sorted(first) == ["mine", "other", "pupil", "student", "teacher"]
+    assert all(runs.is_current(run) for run in [*every, student])
+    hashed = runs.code_hash
+    monkeypatch.setattr(runs, "code_hash", lambda files: "changed" if files == Shared.code else hashed(files))
+    assert [runs.is_current(run) for run in (mine, pupil, other)] == [False, True, True]
+    for run in every:
+        runs.get(run)
+    assert (store / "trained").read_text().split() == first
+    for _ in range(2):  # the second time there is nothing to do
+        for run in every:
+            runs.get(run, again=True)
+    assert (store / "trained").read_text().split() == [*first, "mine"]
+    shutil.rmtree(teacher.folder)  # trained anew by somebody, so its students are not what they would be
+    runs.get(teacher)
+    assert not runs.is_current(student) and not runs.is_current(pupil)
+    runs.get(pupil, again=True)
+    assert (store / "trained").read_text().split() == [*first, "mine", "teacher", "student", "pupil"]
+
+
+def test_needed_runs_are_listed_once_and_first():
+    teacher = toy("teacher")
+    student = toy("student", teacher=teacher)
+    assert runs.needed(toy("pupil", teacher=student)) == [teacher, student, toy("pupil", teacher=student)]
+
+
 def test_run_that_fails_leaves_no_folder(store: Path, monkeypatch: pytest.MonkeyPatch):
     def fail(self: Toy, run: Run, folder: Path) -> None:
         raise InputError("the loss is nan")
@@ -178,8 +221,9 @@ def test_run_that_fails_leaves_no_folder(store: Path, monkeypatch: pytest.Monkey
     assert runs.get(toy()).folder.exists()
 
 
+@pytest.mark.faults("killed (SIGKILL) while training", "two or eight processes want the same")
 def test_killed_run_asked_for_by_two_is_trained_once_to_the_same_weights(
-    store: Path, source: DataSource, start: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, source: DataSource, start: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, injected
 ):
     """The acceptance test as a whole: kill -9 in the middle, then two processes ask at once for the same run."""
     row = "resnet18-all"
@@ -189,11 +233,13 @@ def test_killed_run_asked_for_by_two_is_trained_once_to_the_same_weights(
     assert [killed.stdout.readline() for _ in range(2)] == ["asking\n", "in the middle\n"], killed.stderr.read()
     asked = start(ASK, row, "go")
     killed.kill()
+    injected("killed (SIGKILL) while training")
     killed.wait()
     assert not run.folder.exists()
     assert asked.stdout.readline() == "asking\n"  # both are ready now
     asked.stdin.write("\n")
     asked.stdin.flush()
+    injected("two or eight processes want the same")
     monkeypatch.setattr("fa_lib.training.CHECKPOINT_EVERY", 0)
     mine: list[int] = []
     whole = Stage.train
@@ -260,7 +306,7 @@ def test_damaged_provenance_is_named(store: Path):
     store.mkdir()
     file = runs.get(toy()).folder / "provenance.json"
     file.write_text("{")
-    with pytest.raises(InputError, match=r"provenance\.json is not readable JSON"):
+    with pytest.raises(InputError, match=r"provenance\.json does not say what the run is"):
         list(runs.stored())
 
 

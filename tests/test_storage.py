@@ -65,10 +65,12 @@ def test_error_inside_leaves_nothing_and_keeps_what_was_there(tmp_path: Path, na
     assert os.listdir(tmp_path) == ["target.txt"] and content(name, target) == "whole"
 
 
-def test_kill_inside_leaves_no_target(tmp_path: Path, name: str, start: Callable):
+@pytest.mark.faults("killed (SIGKILL) while writing")
+def test_kill_inside_leaves_no_target(tmp_path: Path, name: str, start: Callable, injected):
     process = start(HANG, name, tmp_path / "target")
     assert process.stdout.readline() == "inside\n"
     process.kill()
+    injected()
     process.wait()
     assert not (tmp_path / "target").exists()
     assert all(entry.startswith(".target") for entry in os.listdir(tmp_path))
@@ -96,12 +98,14 @@ def test_other_errors_of_the_system_pass():
         raise FileNotFoundError(errno.ENOENT, "no such file")
 
 
-def test_file_size_limit_ends_in_one_sentence_and_leaves_nothing(tmp_path: Path):
+@pytest.mark.faults("file larger than allowed (ulimit -f)")
+def test_file_size_limit_ends_in_one_sentence_and_leaves_nothing(tmp_path: Path, injected):
     """A real refusal of the kernel, without needing a full disk: no file may grow beyond 1,000 bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         for name in ("new_folder", "new_file"):
+            injected()
             with pytest.raises(InputError, match="cannot be written"), getattr(storage, name)(tmp_path / "target") as fresh:
                 fill(name, fresh, "x" * 5000)
     finally:

@@ -292,7 +292,13 @@ def faces(trained: runs.Run, tmp_path: Path) -> Path:
     return tmp_path / "my faces"
 
 
-def test_command_writes_a_table_and_a_page_that_needs_no_other_file(trained: runs.Run, faces: Path, tmp_path: Path, capsys):
+@pytest.mark.faults("markup in what a page shows", "file name with blanks, quotes, line breaks, other letters")
+def test_command_writes_a_table_and_a_page_that_needs_no_other_file(
+    trained: runs.Run, faces: Path, tmp_path: Path, capsys, injected
+):
+    injected("markup in what a page shows")
+    for _ in NAMES:
+        injected("file name with blanks, quotes, line breaks, other letters")
     written = []
     for name in (trained.id, trained.hash):
         out = tmp_path / name.replace("/", "-")

@@ -102,10 +102,12 @@ def test_log_has_a_row_an_epoch_and_the_loss_falls(whole: tuple):
     assert np.allclose(log["total"], 2 * log["fit"]) and log["total"].iloc[-1] < log["total"].iloc[0]
 
 
-def test_killed_training_goes_on_to_the_same_weights(tmp_path: Path, whole: tuple, start: Callable):
+@pytest.mark.faults("killed (SIGKILL) while training")
+def test_killed_training_goes_on_to_the_same_weights(tmp_path: Path, whole: tuple, start: Callable, injected):
     process = start(KILLED, tmp_path)
     assert process.stdout.readline() == "epoch\n", process.stderr.read()
     process.send_signal(signal.SIGKILL)
+    injected()
     process.wait()
     epochs: list[int] = []
 
@@ -141,14 +143,16 @@ def test_interrupted_training_goes_on_to_the_same_weights(checkpoint: Path, whol
     assert same_weights(train(checkpoint.parent)[0], whole[0])
 
 
+@pytest.mark.faults("checkpoint cut short or damaged")
 @pytest.mark.parametrize("left", [0, 3, 100, 0.5, 0.99, "zeros", "text"])
 def test_damaged_checkpoint_is_noticed_and_training_starts_again(
-    checkpoint: Path, whole: tuple, left: float | str, capsys: pytest.CaptureFixture
+    checkpoint: Path, whole: tuple, left: float | str, capsys: pytest.CaptureFixture, injected
 ):
     data = checkpoint.read_bytes()
     broken = {"zeros": bytes(len(data)), "text": b"not a checkpoint"}
     keep = left if isinstance(left, str) else int(left * len(data)) if isinstance(left, float) else left
     checkpoint.write_bytes(broken[left] if isinstance(left, str) else data[:keep])
+    injected()
     net, _ = train(checkpoint.parent)
     assert "training starts again" in capsys.readouterr().err
     assert same_weights(net, whole[0])

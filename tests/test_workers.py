@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from fa_lib.errors import InputError
 from fa_lib.papers import rendered_to_real
@@ -48,14 +49,16 @@ def test_a_failed_job_ends_the_block_and_all_processes(tmp_path: Path):
 def test_missing_runs_are_trained_once_and_their_count_is_told(store: Path, capfd: pytest.CaptureFixture):
     study = Study(rendered_to_real, "smoke", seeds=1)
     rows = ("fan2-own", "mobilenet_v2-wild")
+    before = torch.get_num_threads(), dict(os.environ)
     with Workers(jobs=2) as workers:
+        assert os.environ["OMP_NUM_THREADS"] == str(torch.get_num_threads()) == str(max(1, (os.cpu_count() or 1) // 2))
         training = workers.train([(study, rows)])
         assert [run.row for run in training.missing] == list(rows)
         training.finish()
     out, err = capfd.readouterr()
     assert "2 of 2 runs to train" in out and "trained 2 of 2 runs" in err and "about 0 s left" in err
     assert all(run.folder.exists() for run in training.missing)
-    assert os.environ["OMP_NUM_THREADS"] == str(max(1, (os.cpu_count() or 1) // 2))
+    assert (torch.get_num_threads(), dict(os.environ)) == before
     with Workers(jobs=1) as workers:
         again = workers.train([(study, rows)])
         again.finish()

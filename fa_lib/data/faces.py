@@ -6,6 +6,7 @@ Built once, under a lock, into a temporary folder that gets its name when all of
 import functools
 import hashlib
 import json
+import shutil
 import sys
 import time
 import zipfile
@@ -18,7 +19,7 @@ import torch
 from filelock import FileLock
 
 from fa_lib import metrics, storage
-from fa_lib.data import manifests, readers
+from fa_lib.data import intact, manifests, readers
 from fa_lib.data.crops import EXPAND, cut_face, stored_size
 from fa_lib.data.readers import own
 from fa_lib.errors import InputError
@@ -146,7 +147,7 @@ def load(
     if own.is_manifest(name):
         described = own.describe(name)
         samples, scheme, title, short = own.read(described, split), described.scheme, described.title, described.name
-        points = "-" + _digest([asdict(scheme)])  # trained with another flip, it is another run
+        points = "-" + intact.digest([asdict(scheme)])  # trained with another flip, it is another run
     elif name not in readers.READERS:
         known = [*readers.READERS, *(rendered for rendered in manifests.names() if rendered.startswith("synthetic/"))]
         raise InputError(f"data set {name!r} cannot be loaded: choose {', '.join(known)} or a manifest of your own, a .yaml file")
@@ -175,18 +176,15 @@ def _title(manifest: manifests.Manifest, split: str, samples: list["readers.Samp
 
 
 def _load_rendered(name: str, split: str, size: int, count: int | None, frames: int, seed: int) -> Faces:
-    from fa_lib.data import rendered  # the renderer paints its textures on import, which real data need not wait for
+    from fa_lib.data import counted, rendered  # the renderer paints its textures on import, which real data need not wait for
 
+    number = rendered.count(name, split, count, frames)
+    if counted.active():
+        count, frames = 1, 1
     chunks = rendered.plan(name, split, size, count, frames, seed)
-    key = _digest([VERSION, name, split, size, count, frames, seed, rendered.code_hash()])
-    return _open(f"{name.replace('/', '-')}-{split}-{size}-{key}", chunks)[0]
-
-
-def _digest(parts: list, *arrays: np.ndarray) -> str:
-    digest = hashlib.sha256(json.dumps(parts).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:12]
+    key = intact.digest([VERSION, name, split, size, count, frames, seed, rendered.code_hash()])
+    faces = _open(f"{name.replace('/', '-')}-{split}-{size}-{key}", chunks)[0]
+    return counted.repeated(faces, number, f"{name} {split} {size} {number} {seed}") if counted.active() else faces
 
 
 def _store_samples(
@@ -197,7 +195,7 @@ def _store_samples(
     stats = [(s.name, stat(s.path).st_size, stat(s.path).st_mtime_ns) for s in samples]
     extra = [array for s in samples for array in (s.visible, s.box) if array is not None]
     told = [",".join(s.attributes) for s in samples]
-    key = _digest([*parts, stats, *([told] if any(told) else [])], np.stack([s.landmarks for s in samples]), *extra)
+    key = intact.digest([*parts, stats, *([told] if any(told) else [])], np.stack([s.landmarks for s in samples]), *extra)
     if not (storage.cache_folder() / f"{name}-{key}").is_dir():
         storage.require_space(storage.cache_folder(), len(samples) * stored_size(size) ** 2 * 3, f"{len(samples):,} crops")
     faces, skipped = _open(f"{name}-{key}", functools.partial(_cut, samples, scheme, size, skip_bad))
@@ -273,6 +271,8 @@ def _open(name: str, build: Callable[[], Iterator[dict]]) -> tuple[Faces, list[s
             with FileLock(f"{folder}.lock"):
                 found = _read(folder)
                 if found is None:
+                    for left in folder.parent.glob(f".{name}.????????"):  # by a build that was killed: 37 GB may lie there
+                        shutil.rmtree(left)
                     with storage.new_folder(folder) as fresh:
                         _write(fresh, name, build())
                     found = _read(folder)
@@ -288,13 +288,14 @@ def _read(folder: Path) -> tuple[Faces, list[str]] | None:
             arrays = {key: index[key] if key in index else None for key in ARRAYS}
             texts = {key: index[key] for key in TEXTS if key in index}
         texts = {"attributes": np.full(meta["shape"][0], ""), **texts}  # stores of old have none
+        intact.check(folder / "images.bin", meta, {**arrays, **texts})
         images = np.memmap(folder / "images.bin", np.uint8, "r", shape=tuple(meta["shape"]))
         scheme = SCHEMES.get(arrays["landmarks"].shape[1])
         kept = {key: meta[key] for key in ("size", "title", "fingerprint")}
         return Faces(images, **arrays, **texts, **kept, scheme=scheme), meta.get("skipped", [])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         print(f"{folder} cannot be read ({error}); it is built again", file=sys.stderr)
         return None
 
@@ -318,12 +319,10 @@ def _write(folder: Path, name: str, chunks: Iterator[dict]) -> None:
         raise InputError(f"{name}: none of its {len(skipped):,} pictures can be read, the first because: {skipped[0]}")
     side = stored_size(meta["size"])
     np.savez(folder / "index.npz", **index)
-    told = [list(map(str, index["attributes"]))] if any(map(str, index.get("attributes", ()))) else []
-    extra = [index[key] for key in ("visible", "length") if key in index]
-    fingerprint = _digest([digest.hexdigest(), list(map(str, index["names"])), *told], index["landmarks"], *extra)
-    shape = (len(index["names"]), side, side, 3)
     meta |= {"skipped": skipped} if skipped else {}
-    storage.write_json(folder / "meta.json", {**meta, "shape": shape, "fingerprint": fingerprint})
+    meta |= {"shape": [len(index["names"]), side, side, 3], "fingerprint": intact.fingerprint(digest.hexdigest(), index)}
+    written = (folder / "images.bin").stat().st_mtime_ns
+    storage.write_json(folder / "meta.json", intact.sealed({**meta, "written": written}))
 
 
 class Progress:

@@ -127,13 +127,9 @@ def load(name: str) -> Manifest:
 
 def parse(text: str, name: str, source: str) -> Manifest:
     """A manifest from YAML text; InputErrors begin with `source`, the file's name."""
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise InputError(f"{source}: is not YAML ({getattr(error, 'problem', None) or 'cannot be read'}{where})") from None
-    found = _checked(found, source, Manifest, {"archives": list, "traps": list, "unverified": list, "splits": dict})
+    found = _checked(
+        parse_yaml(text, source), source, Manifest, {"archives": list, "traps": list, "unverified": list, "splits": dict}
+    )
     for key, choices in _CHOICES.items():
         if key in found and found[key] not in choices:
             raise InputError(f"{source}: {key} is {found[key]!r}; choose {' or '.join(map(str, choices))}")
@@ -146,6 +142,16 @@ def parse(text: str, name: str, source: str) -> Manifest:
             raise InputError(f"{source}: subsets: {key} is {count!r}, but must be a whole number")
     found |= {"archives": tuple(Archive(**item) for item in archives), "splits": splits}
     return Manifest(name=name, **found)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """What YAML text says; InputErrors begin with `source`."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2021-99-99, 5,000 digits
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise InputError(f"{source}: is not YAML ({getattr(error, 'problem', None) or 'cannot be read'}{where})") from None
 
 
 def _split(item: Any, where: str) -> Split:

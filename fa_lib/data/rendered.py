@@ -37,13 +37,30 @@ def plan(name: str, split: str, size: int, count: int | None, frames: int, seed:
 
     Raises InputError where there is no such set or split.
     """
-    if split not in splits().get(name, ()):
-        known = "; ".join(f"{known} with {', '.join(every)}" for known, every in splits().items())
-        raise InputError(f"data set {name!r}, split {split!r}: there is {known}")
-    short = name.removeprefix(PREFIX)
+    short = _known(name, split)
     if short in CLIPS:
         return functools.partial(_clips, short, CLIPS[short][split], size, count, frames, seed)
     return functools.partial(_stills, short, split, size, count or sets.SETS[short].splits[split], seed)
+
+
+def count(name: str, split: str, count: int | None, frames: int) -> int:
+    """How many faces `plan` would draw.
+
+    >>> count("synthetic/300w", "train", None, 1), count("synthetic/300vw", "test", 2, 50)
+    (3148, 300)
+    """
+    short = _known(name, split)
+    if short in CLIPS:
+        return sum(count or motion.PARTS[short][part] for part in CLIPS[short][split]) * frames
+    return count or sets.SETS[short].splits[split]
+
+
+def _known(name: str, split: str) -> str:
+    """A set's name without prefix; refused where there is no such set or split."""
+    if split not in splits().get(name, ()):
+        known = "; ".join(f"{known} with {', '.join(every)}" for known, every in splits().items())
+        raise InputError(f"data set {name!r}, split {split!r}: there is {known}")
+    return name.removeprefix(PREFIX)
 
 
 def stream(name: str, size: int, seed: int = 0) -> Iterator[dict]:

@@ -1,5 +1,6 @@
 """Unpacks archives without trusting them, and shows how far downloading and unpacking have come."""
 
+import errno
 import os
 import shutil
 import stat
@@ -8,7 +9,6 @@ import tarfile
 import tempfile
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,8 +63,11 @@ def unpack(path: str | Path, folder: str | Path, into: str = "") -> int:
 def _archive_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    # zipfile says RuntimeError, or its child NotImplementedError, of members that it cannot read
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, OverflowError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # damage makes the readers of archives raise whatever they meet first, OSError 22 as well
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's
         raise InputError(
             f"{path}: is cut off, damaged or no archive ({' '.join(str(error).split()) or 'it ends too early'}); "
             "delete it and download it again"

@@ -73,6 +73,29 @@ def standardise(images: Tensor) -> Tensor:
     return (images - 0.5) * 4
 
 
+class Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution with a stride: maps (B, inputs, h, w) -> (B, outputs, ceil(h / stride), ceil(w / stride)).
+
+    For few channels it leaves out cells itself, which gives the same numbers bit by bit: torch leaves that to oneDNN, whose
+    gradient for the weights then writes beyond its memory (its issue 6035), which crashes a training with several threads.
+    """
+
+    FEW = 16  # those of a vector of AVX-512
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__(inputs, outputs, 1, stride=stride, bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if self.in_channels >= self.FEW:
+            return super().forward(maps)
+        return nn.functional.conv2d(maps[..., :: self.stride[0], :: self.stride[1]], self.weight)
+
+
+def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """Past a residual block that halves maps: 1 x 1 convolution with that stride, batch norm."""
+    return nn.Sequential(Pointwise(inputs, outputs, stride), nn.BatchNorm2d(outputs))
+
+
 def freeze(net: nn.Module) -> Callable[[Tensor], Output]:
     """A teacher: `net` in evaluation mode, without gradient, as a plain function.
 

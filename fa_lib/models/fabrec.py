@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fa_lib.errors import InputError
+from fa_lib.models import shortcut
 from fa_lib.models.fan import ConvBlock
 
 MEAN = (0.518, 0.418, 0.361)  # red, green and blue of 3FabRec's faces
@@ -37,7 +38,7 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int = 64, latent: int = 99) -> None:
         super().__init__()
-        from timm.models.resnet import BasicBlock, downsample_conv  # it imports torchvision, which takes seconds
+        from timm.models.resnet import BasicBlock  # it imports torchvision, which takes seconds
 
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
@@ -47,8 +48,9 @@ class Encoder(nn.Module):
         )
         layers, inputs = [nn.Sequential(BasicBlock(width, width), BasicBlock(width, width))], width
         for outputs in (width, 2 * width, 4 * width, 8 * width):
-            shortcut = downsample_conv(inputs, outputs, kernel_size=1, stride=2)
-            layers.append(nn.Sequential(BasicBlock(inputs, outputs, 2, shortcut), BasicBlock(outputs, outputs)))
+            layers.append(
+                nn.Sequential(BasicBlock(inputs, outputs, 2, shortcut(inputs, outputs, 2)), BasicBlock(outputs, outputs))
+            )
             inputs = outputs
         self.layers = nn.ModuleList(layers)
         self.code = nn.Linear(inputs, latent)

@@ -3,11 +3,11 @@
 import math
 
 import torch
-from timm.models.resnet import BasicBlock, downsample_conv
+from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
 from fa_lib.geometry import denormalise
-from fa_lib.models import standardise
+from fa_lib.models import shortcut, standardise
 
 
 class ResNet18(nn.Module):
@@ -33,8 +33,8 @@ class ResNet18(nn.Module):
         blocks, inputs = [], width
         for stage in range(4):
             outputs, stride = width * 2**stage, 1 if stage == 0 else 2
-            shortcut = downsample_conv(inputs, outputs, kernel_size=1, stride=stride) if stage else None
-            blocks += [BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs)]
+            past = shortcut(inputs, outputs, stride) if stage else None
+            blocks += [BasicBlock(inputs, outputs, stride, past), BasicBlock(outputs, outputs)]
             inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(inputs * math.ceil(size / 32) ** 2, 2 * landmarks)

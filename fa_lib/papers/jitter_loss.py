@@ -60,7 +60,7 @@ MASS = (("mass", math.pi),)  # of a Gaussian exp(-r^2), 1 high: networks start f
 TWO = (("width", 32), ("stacks", 2), ("depth", 3), *MASS)  # of four hourglasses
 TINY = {
     "hrnet": Network((("width", 4), *MASS), 1200, 16, 1e-2),
-    "awing": Network((("width", 32), ("stacks", 1), ("depth", 2), *MASS), 1500, 8, 6e-3),
+    "awing": Network((("width", 32), ("stacks", 1), ("depth", 2), *MASS), 1000, 8, 6e-3),
     "lab": Network((("width", 32), ("stacks", 2), ("depth", 2), *MASS), 1200, 16, 8e-3),
     "cpm": Network((("width", 8), *MASS), 1200, 8, 2e-3),
 }
@@ -69,7 +69,7 @@ SETTINGS = {
         {name: replace(of, seen=24, batch=12) for name, of in TINY.items()},
         24, 48, 1, sequences=4, fine_lr=5e-3, hidden=4, augment=PLAIN,
     ),
-    "quick": Settings(TINY, 600, 1200, 0.5, sequences=4, fine_lr=5e-3, hidden=8, augment=PLAIN),
+    "quick": Settings(TINY, 600, 900, 0.5, sequences=4, fine_lr=5e-3, hidden=8, augment=PLAIN),
     "desk": Settings(
         {"hrnet": Network((("width", 4), *MASS), 6000, 16, 4e-3), "awing": Network(TWO, 6000, 16, 4e-3),
          "lab": Network(TWO, 6000, 16, 6e-3), "cpm": Network((("width", 8), *MASS), 6000, 16, 2e-3)},

@@ -42,7 +42,7 @@ class Settings:
 SETTINGS = {
     "smoke": Settings((("width", 16), *MASS), (("width", 0.35), ("stride", 16)), (24, 32), (32, 32, 32)),
     "quick": Settings(
-        (("width", 32), ("depth", 2), *MASS), (("width", 0.35), ("stride", 16)), (500, 1000), (2000, 4000, 2000), batch=8
+        (("width", 32), ("depth", 2), *MASS), (("width", 0.35), ("stride", 16)), (500, 1000), (1200, 2400, 1200), batch=8
     ),
     "desk": Settings(
         (("width", 32), ("depth", 3), *MASS), (("width", 1.0), ("stride", 16)), (2000, 8000), (8000, 56_000, 16_000)

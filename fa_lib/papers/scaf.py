@@ -72,10 +72,10 @@ LARGE = {"width": 64, "autoencoder_lr": 2e-5, "critics": 1.0, "lr": 1e-3, "slowe
 SETTINGS = {
     "smoke": Settings(**SMALL | {"width": 8}, autoencoder_batch=12, pool=24, drawn=24, seen=24, batch=12, few=0.1),
     "quick": Settings(  # small batches: the auto-encoder learns in many short steps what it does not in few long ones
-        **SMALL | {"width": 8, "method": "quarter", "autoencoder_lr": 2e-3}, autoencoder_batch=8, pool=600, drawn=2400, seen=320,
+        **SMALL | {"width": 8, "method": "quarter", "autoencoder_lr": 2e-3}, autoencoder_batch=8, pool=600, drawn=1800, seen=256,
         batch=4, few=0.5, faces=500,
     ),
-    "desk": Settings(**SMALL, autoencoder_batch=32, pool=2000, drawn=48_000, seen=3600, batch=12, size=64),
+    "desk": Settings(**SMALL, autoencoder_batch=32, pool=4000, drawn=900_000, seen=3600, batch=12, size=64),
     "full": Settings(**LARGE, autoencoder_batch=50, pool=50_000, drawn=100_000, seen=60_000, batch=40),
     "paper": Settings(**LARGE, autoencoder_batch=50, pool=200_000, drawn=50_000_000, seen=400_000, batch=40, nested=False),
 }  # fmt: skip

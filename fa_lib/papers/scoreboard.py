@@ -55,7 +55,7 @@ class Settings:
 
 SETTINGS = {
     "smoke": Settings(24, 48),
-    "quick": Settings(768, 600, faces=192, networks="smoke"),  # whole epochs in a half and in a quarter of the training
+    "quick": Settings(480, 400, faces=120, networks="smoke"),  # whole epochs in a half and in a quarter of the training
     "desk": Settings(8000, 2400, size=64),
     "full": Settings(120_000, 240_000),
     "paper": Settings(250 * 3148, 60 * 3148 * 6),
@@ -186,8 +186,10 @@ class _Networks:
     def fewlabels(self, skips: bool) -> runs.Run:
         """3FabRec or SCAF with all labels; the auto-encoder is that of paper 5."""
         settings = scaf.SETTINGS[self.profile]
+        # rendered faces that an auto-encoder learns from are always the same, photographs those that paper 5 has
+        pool = self.source if self.source.root is None else scaf.source(self.profile, self.source.root)
         config = FewLabels(
-            scaf.run("autoencoder", self.profile, 0, self.source), skips, False, Labels(), self.source, self.seen, BATCH,
+            scaf.run("autoencoder", self.profile, 0, pool), skips, False, Labels(), self.source, self.seen, BATCH,
             settings.lr, settings.slower, AUGMENT, settings.method,
         )  # fmt: skip
         return self._run("scaf" if skips else "fabrec", config)
@@ -228,23 +230,12 @@ def figures() -> dict:
     return FIGURES
 
 
-def before(run: runs.Run) -> list[runs.Run]:
-    """A run and all that it starts from, learns from or measures, each once."""
-    found, left = [], [run]
-    while left:
-        one = left.pop()
-        if one not in found:
-            found.append(one)
-            left += [value for value in vars(one.config).values() if isinstance(value, runs.Run)]
-    return found
-
-
 @functools.lru_cache(maxsize=64)
 def _costs(study: Study, row: str) -> dict[str, float]:
     """What a row's network costs to use and, with all that it needed, to train; mean over seeds. Measured once a study."""
     trained = study.trained(row)
     net, size = trained[0].network(), study.source.size
-    seconds = [sum(runs.get(one).provenance["seconds"] for one in before(each.run)) for each in trained]
+    seconds = [sum(runs.get(one).provenance["seconds"] for one in runs.needed(each.run)) for each in trained]
     pictures = torch.zeros(1, 3, size, size)
     return {
         "parameters": sum(parameter.numel() for parameter in net.parameters()) / 1e6,
@@ -260,7 +251,7 @@ def _milliseconds(net: nn.Module, pictures: torch.Tensor) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return latency(lambda: net(pictures), repeats=30, warm_up=5).median_ms
+        return latency(lambda: net(pictures), repeats=15, warm_up=3).median_ms
     finally:
         torch.set_num_threads(threads)
 

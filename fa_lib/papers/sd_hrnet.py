@@ -52,7 +52,7 @@ MASS = (("mass", 2 * math.pi),)  # of a Gaussian exp(-r^2 / 2), 1 high: short tr
 SMALL = {"hrnet": (("width", 8), *MASS), "supernet": (("width", 8), ("blocks", 1), ("momentum", 0.1), *MASS)}
 SETTINGS = {
     "smoke": Settings(**SMALL, seen=(24, 24, 24), share=1, batch=12, lr=1e-2, augment=PLAIN),
-    "quick": Settings(**SMALL, seen=(800, 800, 400), share=0.5, batch=12, lr=1e-2, augment=PLAIN, faces=400),
+    "quick": Settings(**SMALL, seen=(600, 600, 300), share=0.5, batch=12, lr=1e-2, augment=PLAIN, faces=300),
     "desk": Settings(**SMALL, seen=(4000, 4000, 4000), share=0.75, batch=8, lr=8e-3, augment=TURNED),
     "full": Settings(MASS, MASS, seen=(120_000, 120_000, 120_000), share=1, batch=24, lr=1e-3, augment=TURNED),
     "paper": Settings((), (), seen=(60 * 3148,) * 3, share=1, batch=16, lr=1e-4, augment=TURNED, turns="pass"),

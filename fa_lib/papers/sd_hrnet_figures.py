@@ -42,7 +42,7 @@ def network(study: Study, row: str) -> nn.Module:
 
 
 BATCHES = (1, 2, 4, 8, 16, 32)
-REPEATS, WARM_UP = 7, 2
+TIMED, REPEATS, WARM_UP = 14, 3, 1  # faces of a time, in at least so many calls, after calls that do not count
 
 
 @functools.lru_cache(maxsize=2)
@@ -62,7 +62,7 @@ def speeds(study: Study) -> pd.DataFrame:
             for batch in batches:
                 pictures = torch.rand(batch, 3, study.source.size, study.source.size, device=where)
                 with torch.inference_mode():
-                    found = export.latency(functools.partial(net, pictures), REPEATS, WARM_UP)
+                    found = export.latency(functools.partial(net, pictures), max(REPEATS, TIMED // batch), WARM_UP)
                 values = {"ms": found.median_ms, "low": found.low_ms, "high": found.high_ms, "fps": batch * found.fps}
                 lines.append({"row": row, "batch": batch, "size": study.source.size, "device": device, **values})
     finally:

@@ -50,7 +50,7 @@ SETTINGS = {
     ),
     "quick": Settings(  # small batches of few faces: steps, more than their size, decide how far it comes
         {"resnet18": (("width", 16),), "fan2": (("width", 32), ("depth", 2), *MASS), "hrnet_w18": (("width", 6), *MASS)},
-        {"resnet18": (1500, 300), "fan2": (1500, 300), "hrnet_w18": (600, 0)},
+        {"resnet18": (1200, 300), "fan2": (1200, 300), "hrnet_w18": (600, 0)},
         # one epoch is too short to come back from a rate reset in full: NME rises with each iteration, and less at a tenth of it
         batch_size=8, lr=RATES, scale=SMALL, again=0.1, faces=300,
     ),

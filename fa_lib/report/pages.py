@@ -24,15 +24,15 @@ AGES = {"stale": " (stale)", "unknown": " (age unknown)"}
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown.
+    """A table in Markdown, in which markup that a cell holds is only text.
 
     >>> print(table(["a", "b"], [[1, "x|y"]]))
     | a | b |
     |---|---|
     | 1 | x\\|y |
     """
-    rows = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, *rows)).replace("\n", f"\n|{'---|' * len(head)}\n", 1)
+    rows = [[str(cell).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") for cell in line] for line in (head, *lines)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows).replace("\n", f"\n|{'---|' * len(head)}\n", 1)
 
 
 def start(profile: str, found: list[books.Book], claims: pd.DataFrame) -> str:
@@ -135,7 +135,7 @@ def data() -> str:
         one = manifests.load(name)
         counts = ", ".join(f"{split} {part.expected:,}" if part.expected else split for split, part in one.splits.items())
         facts = {
-            "name": f"`{name}`", "page": f"<{one.home}>" if one.home else "", "terms": one.terms, "to be had": WHO[one.get],
+            "name": f"`{name}`", "page": one.home and f"[{one.home}]({one.home})", "terms": one.terms, "to be had": WHO[one.get],
             "points": f"{one.scheme}, {one.index_base}-based" if one.scheme else "none", one.unit: counts,
             "normaliser": one.normaliser.replace("_", "-"), "crop": one.crop,
         }  # fmt: skip

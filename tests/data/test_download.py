@@ -143,7 +143,8 @@ def test_archive_goes_into_its_folder(known, tmp_path: Path):
     assert content(tmp_path) == {f"helen/{name}": data for name, data in FILES.items()}
 
 
-def test_download_goes_on_where_the_server_broke_off(server: Server, known, tmp_path: Path):
+@pytest.mark.faults("download broken off")
+def test_download_goes_on_where_the_server_broke_off(server: Server, known, tmp_path: Path, injected):
     server.breaks = 2
     known(checksum=f"sha256:{hashlib.sha256(server.data).hexdigest()}")
     fetch("small", tmp_path)
@@ -151,6 +152,8 @@ def test_download_goes_on_where_the_server_broke_off(server: Server, known, tmp_
     for _ in range(2):  # a third of what was asked for, less the last block, which did not come whole
         held.append(held[-1] + (whole - held[-1]) // 3 // download.BLOCK * download.BLOCK)
     assert server.ranges == [None, f"bytes={held[1]}-", f"bytes={held[2]}-"]
+    for _ in server.ranges[1:]:
+        injected()
     assert content(tmp_path) == FILES
 
 
@@ -187,14 +190,20 @@ def test_complete_part_is_not_fetched_again(server: Server, known, tmp_path: Pat
     assert server.ranges == [f"bytes={len(server.data)}-"] and content(tmp_path) == FILES
 
 
-def test_server_that_always_breaks_off_ends_in_a_sentence(server: Server, known, tmp_path: Path, refusal: Callable):
+@pytest.mark.faults("download broken off")
+def test_server_that_always_breaks_off_ends_in_a_sentence(server: Server, known, tmp_path: Path, refusal: Callable, injected):
+    injected()
     server.breaks, server.honours_ranges = 99, False
     assert "broke off" in refusal("", fetch, "small", tmp_path)
     assert len(server.ranges) in (download.ATTEMPTS, download.ATTEMPTS + 1) and content(tmp_path) == {}
 
 
+@pytest.mark.faults("download of something else")
 @pytest.mark.parametrize("kind", ["sha256", "sha1", "md5"])
-def test_other_checksum_is_refused_and_nothing_is_unpacked(server: Server, known, tmp_path: Path, kind: str, refusal: Callable):
+def test_other_checksum_is_refused_and_nothing_is_unpacked(
+    server: Server, known, tmp_path: Path, kind: str, refusal: Callable, injected
+):
+    injected()
     known(checksum=f"{kind}:{hashlib.new(kind, b'other').hexdigest()}")
     assert f"not the file with {kind}:" in refusal("", fetch, "small", tmp_path)
     assert content(tmp_path) == {} and not list((tmp_path / ".archives").glob("set*"))
@@ -210,7 +219,9 @@ def test_server_that_refuses_is_quoted(server: Server, known, tmp_path: Path, st
     assert len(server.ranges) == (1 if status < 500 else download.ATTEMPTS)
 
 
-def test_page_instead_of_the_archive_is_refused(server: Server, known, tmp_path: Path, refusal: Callable):
+@pytest.mark.faults("download of something else")
+def test_page_instead_of_the_archive_is_refused(server: Server, known, tmp_path: Path, refusal: Callable, injected):
+    injected()
     server.kind, server.data = "text/html; charset=utf-8", b"<html>please log in</html>"
     assert "a page instead of the file" in refusal("", fetch, "small", tmp_path)
 
@@ -267,25 +278,31 @@ def test_archives_are_unpacked(tmp_path: Path, make: Callable):
     assert content(tmp_path / "out") == FILES | {"a/b c/ü.txt": b"", "d/e.txt": b"1"}
 
 
+@pytest.mark.faults("archive that leads out of its folder")
 @pytest.mark.parametrize("make", [zipped, tarred])
 @pytest.mark.parametrize(
     "name", ["../evil.txt", "a/../../evil.txt", "/tmp/evil.txt", "..\\evil.txt", "C:\\evil.txt", "C:evil.txt"]
 )
 def test_path_out_of_the_folder_is_refused_before_anything_is_written(
-    tmp_path: Path, make: Callable, name: str, refusal: Callable
+    tmp_path: Path, make: Callable, name: str, refusal: Callable, injected
 ):
+    injected()
     said = refusal("", unpack, put(tmp_path, make({"good.txt": b"1", name: b"2"})), tmp_path / "out")
     assert "leads out of the folder" in said and nothing_written(tmp_path)
 
 
+@pytest.mark.faults("archive that leads out of its folder")
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../evil", "../evil"])
-def test_link_out_of_the_archive_is_refused(tmp_path: Path, kind: bytes, target: str, refusal: Callable):
+def test_link_out_of_the_archive_is_refused(tmp_path: Path, kind: bytes, target: str, refusal: Callable, injected):
+    injected()
     said = refusal("", unpack, put(tmp_path, tarred({"good.txt": b"1"}, {"link": target}, kind)), tmp_path / "out")
     assert "leads out of the folder" in said and nothing_written(tmp_path)
 
 
-def test_zipped_link_out_of_the_archive_is_refused(tmp_path: Path, refusal: Callable):
+@pytest.mark.faults("archive that leads out of its folder")
+def test_zipped_link_out_of_the_archive_is_refused(tmp_path: Path, refusal: Callable, injected):
+    injected()
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr("good.txt", b"1")
@@ -296,8 +313,10 @@ def test_zipped_link_out_of_the_archive_is_refused(tmp_path: Path, refusal: Call
     assert nothing_written(tmp_path)
 
 
-def test_file_through_a_link_of_the_archive_is_refused(tmp_path: Path, refusal: Callable):
+@pytest.mark.faults("archive that leads out of its folder")
+def test_file_through_a_link_of_the_archive_is_refused(tmp_path: Path, refusal: Callable, injected):
     """A link to a folder, then a file through it: the way out that checks of single names miss."""
+    injected()
     data = tarred({"sub/a.txt": b"1", "door/evil.txt": b"2"}, {"door": "sub"})
     assert "is a link to 'sub', which is no file" in refusal("", unpack, put(tmp_path, data), tmp_path / "out")
     assert nothing_written(tmp_path)
@@ -310,7 +329,9 @@ def test_links_within_the_archive_become_copies(tmp_path: Path, kind: bytes, tar
     assert not (tmp_path / "out/ibug/same.jpg").is_symlink()
 
 
-def test_link_that_lies_in_the_folder_already_is_refused(tmp_path: Path, refusal: Callable):
+@pytest.mark.faults("archive that leads out of its folder")
+def test_link_that_lies_in_the_folder_already_is_refused(tmp_path: Path, refusal: Callable, injected):
+    injected()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "out/ibug").symlink_to(tmp_path / "elsewhere")
@@ -318,34 +339,44 @@ def test_link_that_lies_in_the_folder_already_is_refused(tmp_path: Path, refusal
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_devices_are_refused(tmp_path: Path, refusal: Callable):
+@pytest.mark.faults("archive that leads out of its folder")
+def test_devices_are_refused(tmp_path: Path, refusal: Callable, injected):
+    injected()
     said = refusal("", unpack, put(tmp_path, tarred({}, {"pipe": ""}, tarfile.FIFOTYPE)), tmp_path / "out")
     assert "neither file nor folder" in said
 
 
+@pytest.mark.faults("archive that is a bomb")
 @pytest.mark.parametrize("make", [zipped, tarred])
-def test_bomb_is_refused_by_its_declared_size(tmp_path: Path, make: Callable, monkeypatch: pytest.MonkeyPatch, refusal: Callable):
+def test_bomb_is_refused_by_its_declared_size(
+    tmp_path: Path, make: Callable, monkeypatch: pytest.MonkeyPatch, refusal: Callable, injected
+):
+    injected()
     monkeypatch.setattr(unpacking, "SMALL", 2**20)
     said = refusal("", unpack, put(tmp_path, make({"a": b"1", "zeros": bytes(2 * 2**20)})), tmp_path / "out")
     assert "to more than 1.0 MiB" in said and nothing_written(tmp_path)
 
 
+@pytest.mark.faults("archive cut off or damaged")
 @pytest.mark.parametrize("keep", [0.3, 0.98])
 @pytest.mark.parametrize("make", [zipped, tarred])
-def test_truncated_archive_is_refused(tmp_path: Path, make: Callable, keep: float, refusal: Callable):
+def test_truncated_archive_is_refused(tmp_path: Path, make: Callable, keep: float, refusal: Callable, injected):
+    injected()
     data = make(FILES)
     said = refusal("", unpack, put(tmp_path, data[: int(keep * len(data))]), tmp_path / "out")
     assert "set.zip: is cut off, damaged or no archive" in said and nothing_written(tmp_path)
 
 
-def test_damaged_archive_leaves_nothing_half_unpacked(tmp_path: Path, refusal: Callable):
+@pytest.mark.faults("archive cut off or damaged")
+def test_damaged_archive_leaves_nothing_half_unpacked(tmp_path: Path, refusal: Callable, injected):
+    injected()
     data = bytearray(zipped({"a.txt": b"1", "b.jpg": NOISE}))
     data[len(data) // 2] ^= 255
     assert "is cut off, damaged" in refusal("", unpack, put(tmp_path, bytes(data)), tmp_path / "out")
     assert content(tmp_path / "out") == {} and not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", gzip.compress(b"hello")])
+@pytest.mark.parametrize("data", [b"", b"<html>", gzip.compress(b"hello", mtime=0)], ids=["empty", "page", "gzip"])
 def test_other_files_are_no_archives(tmp_path: Path, data: bytes, refusal: Callable):
     assert "no archive" in refusal("", unpack, put(tmp_path, data), tmp_path / "out")
     assert "no such file" in refusal("", unpack, tmp_path / "none.zip", tmp_path / "out")

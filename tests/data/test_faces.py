@@ -73,22 +73,27 @@ def left_in(cache: Path) -> list[str]:
     return [name for name in os.listdir(cache) if not name.endswith(".lock")] if cache.exists() else []
 
 
-def test_two_processes_build_a_store_once(cache: Path, tmp_path: Path, start: Callable):
+@pytest.mark.faults("two or eight processes want the same")
+def test_two_processes_build_a_store_once(cache: Path, tmp_path: Path, start: Callable, injected):
     asked = [start(BUILD, tmp_path / "marks", "both", 0.1) for _ in range(2)]
+    injected()
     answers = [process.communicate(timeout=60)[0].splitlines()[-1] for process in asked]
     assert answers == [SUM, SUM]
     assert (tmp_path / "marks").read_text() == "built\n"
 
 
-def test_killed_build_leaves_nothing_that_is_read(cache: Path, tmp_path: Path, start: Callable):
+@pytest.mark.faults("killed (SIGKILL) while writing")
+def test_killed_build_leaves_nothing_that_is_read(cache: Path, tmp_path: Path, start: Callable, injected):
     process = start(BUILD, tmp_path / "marks", "killed", 30)
     assert process.stdout.readline() == "chunk\n"
     process.kill()
+    injected()
     process.wait()
     assert not (cache / "killed").exists()
     chunk = {"images": np.full((1, 44, 44, 3), 7, np.uint8), "landmarks": np.zeros((1, 68, 2)), "matrix": np.zeros((1, 2, 3))}
     chunk |= {"names": ["a"], "subset": ["b"], "group": ["c"], "size": 32, "title": "", "progress": (1, 1)}
     assert (faces._open("killed", lambda: iter([chunk]))[0].images == 7).all()
+    assert left_in(cache) == ["killed"]  # what the killed one left is gone
 
 
 def test_second_call_reuses_the_store(cache: Path):
@@ -99,6 +104,7 @@ def test_second_call_reuses_the_store(cache: Path):
     assert first.fingerprint == second.fingerprint and (first.images == second.images).all()
 
 
+@pytest.mark.faults("crop store damaged")
 @pytest.mark.parametrize(
     "damage",
     [
@@ -112,10 +118,11 @@ def test_second_call_reuses_the_store(cache: Path):
         lambda folder: (folder / "index.npz").write_bytes(b""),
     ],
 )
-def test_damaged_store_is_built_again(cache: Path, damage: Callable):
+def test_damaged_store_is_built_again(cache: Path, damage: Callable, injected):
     expected = load("synthetic/300w", "train", None, 32, 2)
     (folder,) = (cache / name for name in left_in(cache))
     damage(folder)
+    injected()
     found = load("synthetic/300w", "train", None, 32, 2)
     assert found.fingerprint == expected.fingerprint and len(left_in(cache)) == 1
 
@@ -219,19 +226,23 @@ def cut_picture(tree: Path) -> Path:
     return path
 
 
+@pytest.mark.faults("picture or annotation damaged")
 @pytest.mark.parametrize("fault", [sixty_seven, not_a_number, cut_picture])
-def test_fault_of_a_file_ends_in_one_sentence_and_leaves_nothing(cache: Path, tree: Path, fault: Callable):
+def test_fault_of_a_file_ends_in_one_sentence_and_leaves_nothing(cache: Path, tree: Path, fault: Callable, injected):
     path = fault(tree)
+    injected()
     with pytest.raises(InputError) as caught:
         load("300w", "common", tree, 32)
     assert path.name in str(caught.value) and "\n" not in str(caught.value)
     assert left_in(cache) == []
 
 
-def test_disk_without_room_ends_in_one_sentence_and_leaves_nothing(cache: Path):
+@pytest.mark.faults("file larger than allowed (ulimit -f)")
+def test_disk_without_room_ends_in_one_sentence_and_leaves_nothing(cache: Path, injected):
     """The kernel refuses files beyond 20,000 bytes here, as it refuses them on a full disk; twelve faces need 70,000."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    injected()
     try:
         with pytest.raises(InputError, match=r"synthetic-300w-train-32-\w+ cannot be written: .*FA_CACHE") as caught:
             load("synthetic/300w", "train", None, 32, 12)

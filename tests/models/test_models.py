@@ -1,5 +1,8 @@
 """The networks: sizes as published, shapes, reading landmarks from outputs, and teachers that stay as they are."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -135,6 +138,51 @@ def test_heatmaps_with_mass_are_positive_and_sum_to_it(name: str):
         output = models.create(name, landmarks=5, **SMALL[name], mass=3.0)(torch.rand(2, 3, 64, 64))
     for maps in output:
         assert (maps > 0).all() and torch.allclose(maps.sum((2, 3)), torch.tensor(3.0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("inputs", [4, 15, 16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_leaving_out_cells_is_a_strided_convolution_bit_by_bit(inputs: int, layout: torch.memory_format):
+    """On one thread, where oneDNN's own gradient is right."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    ours = models.Pointwise(inputs, 8, 2).to(memory_format=layout)
+    maps = torch.randn(4, inputs, 16, 16).to(memory_format=layout)
+    found = []
+    for call in (ours, lambda given: nn.functional.conv2d(given, ours.weight, stride=2)):
+        given = maps.clone().requires_grad_()
+        out = call(given)
+        (gradient,) = torch.autograd.grad(out.square().sum(), ours.weight, retain_graph=True)
+        found.append((out, gradient, torch.autograd.grad(out.square().sum(), given)[0]))
+    torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*found))
+
+
+@pytest.mark.parametrize("name", [*SMALL, "fabrec", "scaf"])
+def test_no_strided_1_x_1_convolution_is_left_to_onednn(name: str):
+    """Its gradient of few channels writes beyond its memory: with several threads a training ends in a crash."""
+    options = SMALL.get(name, {"width": 8})
+    convolutions = [m for m in models.create(name, **options).modules() if isinstance(m, nn.Conv2d)]
+    assert not [m for m in convolutions if m.kernel_size == (1, 1) and m.stride != (1, 1) and not isinstance(m, models.Pointwise)]
+
+
+def test_narrow_network_learns_on_two_threads():
+    """The gradient of five faces, an odd number, crashed; that of two threads is that of one."""
+    program = """
+import torch
+from fa_lib import models
+found = []
+for threads in (1, 2, 2, 2, 2):
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    net = models.shortcut(8, 8, 2).to(memory_format=torch.channels_last)
+    net(torch.randn(5, 8, 16, 16).to(memory_format=torch.channels_last)).pow(3).sum().backward()
+    found.append(net[0].weight.grad.clone())
+assert all(torch.allclose(one, found[0], rtol=1e-3, atol=1e-3 * found[0].abs().max().item()) for one in found)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{done.returncode} {done.stderr[-2000:]}"
 
 
 def test_untrained_coordinates_start_near_the_centre():

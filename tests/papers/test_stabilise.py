@@ -129,7 +129,8 @@ def keep(network: str, dataset: str, points: int, paper: str = "jitter_loss") ->
     run.folder.mkdir(parents=True, exist_ok=True)
     save_file({key: value.contiguous() for key, value in config.build().state_dict().items()}, run.folder / "model.safetensors")
     (run.folder / "config.json").write_text(json.dumps(run.describe()))
-    (run.folder / "provenance.json").write_text(json.dumps({"id": run.id, "hash": run.hash, "code": "", "files": []}))
+    origin = {"id": run.id, "hash": run.hash, "code": "", "files": [], "seconds": 0.0, "device": "none", "date": ""}
+    (run.folder / "provenance.json").write_text(json.dumps(origin))
     np.savez(run.folder / "predictions.npz", test=np.zeros((2, points, 2)))
     return told(run)
 

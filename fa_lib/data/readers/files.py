@@ -68,7 +68,7 @@ def parse_pts(text: str, expected: int | None = 68, source: str = "points") -> n
         raise InputError(f"{source}: is cut off or no .pts file: points stand between one {{ and one }}")
     header, body = match.groups()
     rows = [line.split() for line in body.splitlines() if line.strip()]
-    claimed = re.search(r"n_points\s*:\s*(\d+)", header)
+    claimed = re.search(r"n_points\s*:\s*(\d{1,9})", header)
     if not claimed:
         raise InputError(f"{source}: the line 'n_points: {expected or len(rows)}' is missing before the opening brace")
     if int(claimed[1]) != len(rows):
@@ -132,17 +132,17 @@ def _is_whole(data: bytes) -> bool:
     return data[:2] != b"BM" or len(data) >= int.from_bytes(data[2:6], "little")
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, upright: bool = False) -> np.ndarray:
     """A picture as (H, W, 3) uint8 RGB, whatever its channels and depth (16 bits are divided by 256).
 
-    EXIF rotation is ignored: the points belong to the pixels as stored. Raises InputError for a file that is missing,
-    empty, cut off or not a picture.
+    EXIF rotation is ignored: the points belong to the pixels as stored. `upright`: it is applied. Raises InputError for a file
+    that is missing, empty, cut off or not a picture.
     """
     data = read_bytes(Path(path))
     if not _is_whole(data):
         raise InputError(f"{path}: the picture is cut off after {len(data):,} bytes; copy or download it again")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
     except cv2.error:
         image = None
     if image is None:
@@ -175,6 +175,8 @@ def entries(folder: Path) -> list[Path]:
 def inside(root: Path, relative: str) -> Path:
     """The path of a list file's entry below `root`; InputError where it is absolute or leads out of `root`, by .. or a link."""
     parts = relative.replace("\\", "/").split("/")
+    if any("\0" in part or len(part.encode(errors="surrogatepass")) > 255 for part in parts):
+        raise InputError(f"{relative[:60]!r}: a list of pictures names no file that there can be below {root}")
     if parts[0] == "" or ".." in parts or parts[0][1:2] == ":":
         raise InputError(f"{relative!r}: a list of pictures names a path outside {root}; paths must lie below it, without '..'")
     path = root.joinpath(*parts)

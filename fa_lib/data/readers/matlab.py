@@ -3,10 +3,11 @@
 HDF5 stores Matlab's arrays transposed and the cells of a cell array as references; both are undone here.
 """
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -75,12 +76,44 @@ def _version_5(path: Path, name: str) -> np.ndarray:
     import scipy.io
 
     try:
+        _check_elements(path.read_bytes())
         found = scipy.io.loadmat(path, variable_names=[name])
     except Exception as error:  # damage makes scipy raise whatever it meets first
         raise InputError(f"{path}: is cut off or no Matlab file ({str(error).rstrip('.') or type(error).__name__})") from None
     if name not in found:
         raise InputError(f"{path}: holds no variable {name}, so it is cut off or another file")
     return found[name]
+
+
+_NUMBERS = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18))  # types of elements of version 5; with two more:
+_MATRIX, _COMPRESSED = 14, 15
+_HOLDERS = frozenset((1, 2, 3, 16, 17))  # classes of matrices that hold others: cells, structures, objects
+
+
+def _check_elements(content: bytes) -> None:
+    """Raises ValueError where an element's type or size cannot be: scipy trusts both, and ends the whole process."""
+    if content[126:128] not in (b"IM", b"MI"):
+        raise ValueError("it is of another version than 5")
+    order: Literal["little", "big"] = "big" if content[126:128] == b"MI" else "little"
+    pending = [(content, 128, len(content), True)]
+    while pending:
+        data, at, end, nested = pending.pop()
+        while at < end:
+            kind, size = (int.from_bytes(data[place : place + 4], order) for place in (at, at + 4))
+            body, small = at + 8, kind >> 16  # a small element: size, type and content share eight bytes
+            if small:
+                kind, size, body = kind & 0xFFFF, small, at + 4
+            after = body + size
+            allowed = kind in _NUMBERS or (nested and not small and kind in (_MATRIX, _COMPRESSED))
+            if not allowed or after > end or (small and size > 4):
+                raise ValueError(f"an element at byte {at} is of type {kind} and {size:,} bytes long")
+            if kind == _COMPRESSED:
+                inner = zlib.decompress(data[body:after])
+                pending.append((inner, 0, len(inner), True))
+            elif kind == _MATRIX:
+                flags = int.from_bytes(data[body + 8 : body + 12], order)
+                pending.append((data, body, after, flags & 0xFF in _HOLDERS))
+            at = at + 8 if small else after if kind == _COMPRESSED else after + -after % 8
 
 
 @contextmanager
@@ -93,5 +126,7 @@ def _hdf5(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
             if name not in file:
                 raise InputError(f"{path}: holds no variable {name}, so it is cut off or another file")
             yield file, file[name]
-    except OSError as error:
+    except InputError:
+        raise
+    except Exception as error:  # as above
         raise InputError(f"{path}: is cut off or no Matlab file of version 7.3 ({error})") from None

@@ -11,14 +11,15 @@ import io
 import json
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from fa_lib.data import symmetry
+from fa_lib.data.manifests import parse_yaml
 from fa_lib.data.readers.files import PICTURES, Sample, inside, read_bytes, read_pts
 from fa_lib.errors import InputError, suggest
 from fa_lib.landmarks import Scheme
@@ -58,11 +59,7 @@ def describe(path: str | Path) -> Own:
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path}: there is no such manifest; copy data_manifests/template.yaml and describe your faces in it")
-    try:
-        given = yaml.safe_load(read_bytes(path).decode("utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InputError(f"{path}: is not YAML{f' in line {mark.line + 1}' if mark else ''}") from None
+    given = parse_yaml(_text(path), str(path))
     if not isinstance(given, dict):
         raise InputError(f"{path}: must be a mapping of keys to values, as data_manifests/template.yaml is")
     for key, value in given.items():
@@ -248,13 +245,13 @@ def _csv(own: Own, file: Path) -> list[_Row]:
     """One face a line: the picture's name, then x and y of each point."""
     count = own.scheme.count
     columns = own.columns or ("image", *(f"{axis}{i}" for i in range(count) for axis in "xy"))
-    lines = csv.reader(io.StringIO(_text(file)))
-    header = [name.strip() for name in next(lines, [])]
+    lines = _lines(file)
+    _, header = next(lines, ("", []))
+    header = [name.strip() for name in header]
     if absent := [name for name in columns if name not in header]:
         raise InputError(f"{file}: has no column {absent[0]!r}; its header is {','.join(header[:6])}...")
     at, rows = [header.index(name) for name in columns], []
-    for line in lines:
-        where = f"{file}, line {lines.line_num}"
+    for where, line in lines:
         if not any(cell.strip() for cell in line):
             continue
         if len(line) != len(header):
@@ -267,10 +264,20 @@ def _csv(own: Own, file: Path) -> list[_Row]:
     return rows
 
 
+def _lines(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """The lines of a CSV file, each with what a complaint about it begins with."""
+    lines = csv.reader(io.StringIO(_text(file), newline=""))
+    try:
+        for line in lines:
+            yield f"{file}, line {lines.line_num}", line
+    except csv.Error as error:
+        raise InputError(f"{file}, line {lines.line_num}: is no line of a CSV file ({error})") from None
+
+
 def _coco(own: Own, file: Path) -> list[_Row]:
     """COCO keypoint JSON: images with id and file_name; annotations with image_id, keypoints x y v ... and perhaps bbox."""
+    content = _json(file)
     try:
-        content = json.loads(_text(file))
         images = {image["id"]: image["file_name"] for image in content["images"]}
         if not all(isinstance(name, str) for name in images.values()):
             raise TypeError("a file_name is no text")
@@ -280,8 +287,6 @@ def _coco(own: Own, file: Path) -> list[_Row]:
         annotations = [
             (a.get("id", n), images[a["image_id"]], a["keypoints"], a.get("bbox")) for n, a in enumerate(content["annotations"])
         ]
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file}: is not JSON ({error.msg} in line {error.lineno})") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{file}: is no COCO keypoint file ({error!r}); it needs images with id and file_name, and annotations with "
@@ -298,12 +303,22 @@ def _coco(own: Own, file: Path) -> list[_Row]:
         if (values[:, 2] == 0).any():
             blank = int(np.flatnonzero(values[:, 2] == 0)[0])
             raise InputError(f"{where}: keypoint {blank} is not labelled (v is 0); label all of them, or leave the face out")
-        box = None if bbox is None else _numbers(bbox, where) - own.index_base * np.array([1, 1, 0, 0])
+        box = None if bbox is None else _numbers(bbox, where)
         if box is not None and (box.shape != (4,) or not (box[2:] > 0).all()):
             raise InputError(f"{where}: bbox is {bbox}, but must be x, y, width and height, both above 0")
-        corners = None if box is None else np.concatenate([box[:2], box[:2] + box[2:]]) - 0.5
+        corners = None if box is None else np.concatenate([box[:2], box[:2] + box[2:]]) - own.index_base - 0.5
         rows.append(_Row(where, picture, values[:, :2].copy(), values[:, 2] == 2, corners))
     return rows
+
+
+def _json(file: Path) -> Any:
+    text = _text(file)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file}: is not JSON ({error.msg} in line {error.lineno})") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a list in a list in a list ...
+        raise InputError(f"{file}: is no JSON that can be read ({error})") from None
 
 
 def _text(file: Path) -> str:
@@ -316,5 +331,5 @@ def _text(file: Path) -> str:
 def _numbers(values: Any, where: str) -> np.ndarray:
     try:
         return np.array(values, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: a whole number of 400 digits
         raise InputError(f"{where}: {str(values)[:60]} holds something that is not a number") from None

@@ -121,8 +121,9 @@ def _celeba(root: Path, split: str) -> _List:
     groups = names
     for path in (root / "identity_CelebA.txt", root / "Anno" / "identity_CelebA.txt"):
         if path.is_file():
-            rows = _table(path, sep=r"\s+", header=None, names=["file", "person"], dtype=str)
-            groups = listed.map(dict(zip(rows["file"], "person " + rows["person"]))).fillna(names)
+            rows = _table(path, sep=r"\s+", header=None, names=["file", "person"], dtype=str).dropna()
+            people = dict(zip(rows["file"], "person " + rows["person"]))
+            groups = pd.Series([people.get(file, name) for file, name in zip(listed, names)], listed.index)
     folder = "img_align_celeba" if (root / "img_align_celeba").is_dir() else "Img/img_align_celeba"
     return _List(folder, split, listed, names, groups, box_of_five_points(five), tuple(notes))
 
@@ -154,7 +155,7 @@ def _vggface2(root: Path, split: str) -> _List:
     names = rows["NAME_ID"][chosen]
     boxes = np.stack([x, y - 0.05 * height, x + width, y + 1.1 * height], 1)
     note = f"{split}: {len(chosen) - chosen.sum():,} of {len(chosen):,} boxes are not higher than 100 px and are not read"
-    return _List(split, split, names + ".jpg", names, names.str.partition("/")[0], boxes, (note,))
+    return _List(split, split, names + ".jpg", names, names.str.split("/").str[0], boxes, (note,))
 
 
 def _stem(listed: pd.Series) -> pd.Series:
@@ -187,7 +188,8 @@ def _table(path: Path, **options) -> pd.DataFrame:
 def _listed(path: Path, columns: int) -> pd.DataFrame:
     """A list of CelebA: name and whole numbers; in the longer one a count and column names come first."""
     head = files.read_bytes(path)[:400].decode("utf-8-sig", errors="replace").splitlines()
-    count = int(head[0]) if head[0].strip().isdigit() else None
+    first = head[0].strip() if head else ""
+    count = int(first) if first.isdecimal() and len(first) < 10 else None
     above = sum(not line.split()[0].endswith(".jpg") for line in head[:2] if line.split())
     rows = _table(path, sep=r"\s+", header=None, skiprows=above, dtype={0: str})
     if rows.shape[1] != columns or not all(pd.api.types.is_numeric_dtype(rows[i]) for i in range(1, columns)):
@@ -199,7 +201,10 @@ def _listed(path: Path, columns: int) -> pd.DataFrame:
 
 def _numbers(rows: pd.DataFrame, columns: list[str], path: Path, first: int) -> pd.DataFrame:
     """Columns as numbers; InputError names the line of the first that is none (`first`: the line of row 0)."""
-    numbers = rows[columns].apply(pd.to_numeric, errors="coerce")
+    try:
+        numbers = rows[columns].apply(pd.to_numeric, errors="coerce")
+    except OverflowError:  # a whole number of 400 digits, which pandas does not coerce
+        numbers = rows[columns].astype(str).apply(lambda text: pd.to_numeric(text.where(text.str.len() < 300), errors="coerce"))
     bad = ~np.isfinite(numbers.to_numpy(np.float64)).all(1)
     if bad.any():
         row = int(bad.argmax())

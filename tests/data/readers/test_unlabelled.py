@@ -280,6 +280,11 @@ def test_faces_of_100_px_and_less_are_not_read(tmp_path: Path):
     assert "2 of 4 boxes are not higher than 100 px" in verify("vggface2", tmp_path).text()
 
 
+def test_a_number_of_400_digits_is_none(tmp_path: Path, refusal: Callable):
+    vggface2(tmp_path, {"n000002/0001_01": (161, 140, 224, 400), "n000002/0002_01": (161, 140, 224, 10**400)})
+    assert "line 3 has no number" in refusal("", read_vggface2, tmp_path, "train")
+
+
 def test_names_of_vggface2_have_no_suffix_and_their_folder_is_the_person(tmp_path: Path):
     vggface2(tmp_path, {"n000002/0001_01": (0, 0, 200, 200), "n000002/0002_01": (0, 0, 200, 200)})
     vggface2(tmp_path, {"n000001/0001_01": (0, 0, 200, 200)}, "test")
