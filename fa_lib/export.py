@@ -300,7 +300,11 @@ def _halve(model: Model) -> None:
 
 
 def _quantise(model: Model, file: Path, pictures: Tensor) -> None:
-    """8 bits for weights (a scale each channel) and activations, as QuantizeLinear and DequantizeLinear about each layer."""
+    """8 bits for weights (a scale each channel) and activations, as QuantizeLinear and DequantizeLinear about each layer.
+
+    Weights are unsigned: with signed ones onnxruntime adds two products up in 16 bits wherever the processor has no VNNI, and what
+    does not fit in is cut off (measured: 16 pixels of 224 instead of 6 with random weights). Unsigned ones are exact everywhere.
+    """
     from onnxruntime import quantization
 
     class Pictures(quantization.CalibrationDataReader):
@@ -320,6 +324,7 @@ def _quantise(model: Model, file: Path, pictures: Tensor) -> None:
         file,
         Pictures(),
         activation_type=quantization.QuantType.QUInt8,  # with signed ones onnxruntime computes some layers in float32 after all
+        weight_type=quantization.QuantType.QUInt8,
         per_channel=True,
         nodes_to_exclude=[node.name for node in (*before, *convolution, *after)],
         # the landmarks themselves: 8 bits would know 256 places

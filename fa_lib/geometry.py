@@ -101,10 +101,10 @@ def warp_images(images: Tensor, affine: Affine, size: int | None = None, padding
     height, width = images.shape[-2:]
     cells = torch.arange(height if size is None else size, device=images.device, dtype=images.dtype)
     back = affine.inverse().matrix.to(images)[:, :, :, None, None]  # target pixel -> source pixel
-    source = back[:, :, 0] * cells + back[:, :, 1] * cells[:, None] + back[:, :, 2]  # (B, 2, size, size), x and y
-    # grid_sample counts from -1 to 1, from edge to edge of the picture
-    grid = (source.movedim(1, -1) + 0.5) * images.new_tensor([2.0 / width, 2.0 / height]) - 1
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    source = back[:, :, 0] * cells + back[:, :, 1] * cells[:, None]  # (B, 2, size, size), x and y
+    # grid_sample counts from -1 to 1, from edge to edge of the picture; in place, as each new tensor takes as long as sampling
+    source.add_(back[:, :, 2]).add_(0.5).mul_(images.new_tensor([2.0 / width, 2.0 / height])[:, None, None]).sub_(1)
+    return F.grid_sample(images, source.movedim(1, -1), mode="bilinear", padding_mode=padding, align_corners=False)
 
 
 def crop_box(landmarks: Tensor, expand: float = 1.4) -> Tensor:

