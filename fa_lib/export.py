@@ -341,6 +341,7 @@ def _load(file: str | Path, threads: int = 1) -> tuple[Any, int]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # errors
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # idle threads would take the cores of torch's
     try:
         runner = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no other class

@@ -115,14 +115,12 @@ def _argmax(heatmaps: Tensor, **_) -> Tensor:
 def _quarter(heatmaps: Tensor, **_) -> Tensor:
     peak = _argmax(heatmaps)
     x, y = peak.long().unbind(-1)
-    padded = F.pad(heatmaps, (1, 1, 1, 1), mode="reflect").flatten(2)  # (B, K, (H + 2) * (W + 2))
-    width = heatmaps.shape[-1] + 2
-
-    def at(dx: int, dy: int) -> Tensor:
-        return padded.gather(2, ((y + 1 + dy) * width + x + 1 + dx)[..., None])[..., 0]
-
-    slope = torch.stack([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)], -1)
-    return peak + 0.25 * slope.sign()
+    height, width = heatmaps.shape[-2:]
+    # to the next cell on either axis; no step at the border, so that both neighbours are the peak itself
+    steps = torch.stack([((x > 0) & (x < width - 1)).long(), width * ((y > 0) & (y < height - 1)).long()], -1)
+    cells = (y * width + x)[..., None]
+    neighbours = heatmaps.flatten(2).gather(2, torch.cat([cells + steps, cells - steps], -1))  # (B, K, 4)
+    return peak + 0.25 * (neighbours[..., :2] - neighbours[..., 2:]).sign()
 
 
 def _centroid(heatmaps: Tensor, **_) -> Tensor:
