@@ -302,8 +302,8 @@ def _halve(model: Model) -> None:
 def _quantise(model: Model, file: Path, pictures: Tensor) -> None:
     """8 bits for weights (a scale each channel) and activations, as QuantizeLinear and DequantizeLinear about each layer.
 
-    Weights are unsigned: with signed ones onnxruntime adds two products up in 16 bits wherever the processor has no VNNI, and what
-    does not fit in is cut off (measured: 16 pixels of 224 instead of 6 with random weights). Unsigned ones are exact everywhere.
+    Weights are unsigned: with signed ones onnxruntime adds two products up in 16 bits wherever the processor has no VNNI, and
+    what does not fit in is cut off (measured: 16 pixels of 224 instead of 6, random weights). Unsigned ones are right everywhere.
     """
     from onnxruntime import quantization
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 LEAST, MOST = 3, 60  # rounds: below three there is no spread
-SHORTEST = 0.03  # seconds: what is shorter is called several times for one time, as threads of the other way rest only after a while
+SHORTEST = 0.03  # seconds: what is shorter is called several times for one time, as the other way's threads rest after a while
 Spread = tuple[float, float, float]  # the median, the quartile below and the quartile above
 
 

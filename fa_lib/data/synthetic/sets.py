@@ -149,7 +149,8 @@ def make(
         attributes = ["frontal" if every else "" for every in visible.all(1)]
     names = np.array([f"{name}_{s}_s{seed}_{i:05d}" for s, i, _ in plan])
     subset = np.array([s for _, _, s in plan])
-    length = _box_sides(heads, truth, size / expand)
+    # one by one: sums over several heads at once may be rounded in another order
+    length = np.concatenate([_box_sides(heads[i : i + 1], truth[i : i + 1], size / expand) for i in range(len(plan))])
     return RenderedSet(
         images, landmarks, truth, second, visible, length, annotator, subset, np.array(attributes), names, names.copy()
     )
