@@ -19,9 +19,9 @@ FLOORS = {
     2: "models losses acquisition",
     3: "data",
     4: "training",
-    5: "study results plots runs sensitivity diagram export restoring tracking suggest printed exporting finding",
+    5: "study results plots redraw runs sensitivity diagram export restoring tracking suggest printed exporting finding",
     6: "papers pretrained",
-    7: "workers reproduce equal notebook exercises alt_text verdicts consistency bench predicting",
+    7: "workers reproduce recorded equal notebook exercises alt_text verdicts consistency bench predicting",
     8: "report forecast jobs",
     9: "__main__",
 }

@@ -111,8 +111,12 @@ def test_figure_4_marks_the_radii_of_the_displacements(study: Study, monkeypatch
 
 def test_figure_7_reads_each_network_twice(study: Study, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(figures, "LOSSES", ("awing-video",))
-    frame = figures.figure7(study)[1].set_index(["row", "decoder", "axis"])
+    whole = figures.figure7(study)[1]
+    frame = whole.dropna(subset="std").set_index(["row", "decoder", "axis"])
     assert len(frame) == 2 * 2 * 2
+    for (row, decoder), outline in whole.dropna(subset="density").groupby(["row", "decoder"]):
+        assert outline["away"].between(*frame.loc[(row, decoder, "x"), ["low", "high"]]).all()
+        assert 0.5 < np.trapezoid(outline["density"], outline["away"]) < 1.001
     clips = figures.drivers(study)
     run = study.trained("awing-video")[0]
     found = figures.tracks_of(run.run.config, run.network(), clips.crops()[0], clips.group)[clips.still]
