@@ -13,6 +13,7 @@ from fa_lib.papers import PAPERS
 from fa_lib.redraw import FromFrame, Incomplete, save_picture
 
 TOLD = ("split", "normaliser", "box", "profile", "size", "seeds", "device")  # columns that say where numbers come from
+WORDS = ("code", "runs")  # columns of hashes, some of which may have digits alone
 
 
 def redraw(slugs: list[str]) -> None:
@@ -68,8 +69,23 @@ def _named(file: Path) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     except Exception as error:  # damage makes pandas and matplotlib raise whatever they meet first
-        reason = f"{type(error).__name__}: {error}"
+        reason = (str(error).splitlines() or [type(error).__name__])[0].replace(". ", ", ")
         raise InputError(f"{file} is damaged ({reason}); `git checkout {file}` brings back what was recorded") from error
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """A recorded CSV. Raises ValueError where it ends in the middle of a line, or where words stand among numbers.
+
+    Matplotlib would draw these as if they were categories.
+    """
+    if not file.read_bytes().endswith(b"\n"):
+        raise ValueError("it ends in the middle of a line")
+    found = pd.read_csv(file)
+    for name, column in found.select_dtypes(exclude=["number", "bool"]).items():
+        numbers = pd.to_numeric(column.dropna(), errors="coerce")
+        if numbers.notna().any() and numbers.isna().any() and name not in WORDS:
+            raise ValueError(f"in column {name} words stand among numbers")
+    return found
 
 
 def _present_codes(folder: Path) -> dict[str, str]:
@@ -77,13 +93,13 @@ def _present_codes(folder: Path) -> dict[str, str]:
     files = {code: files for (files, _), code in runs.equal_code().items()}
     if (folder / "claims.csv").exists():
         with _named(folder / "claims.csv"):
-            for line in pd.read_csv(folder / "claims.csv").to_dict("records"):
+            for line in _read(folder / "claims.csv").to_dict("records"):
                 files |= {code: tuple(names.split(",")) for code, names in zip(line["code"].split(), line["files"].split())}
     return {code: runs.code_hash(names) for code, names in files.items()}
 
 
 def _print_table(paper: ModuleType, file: Path, codes: dict[str, str]) -> None:
-    found, number = pd.read_csv(file), int(file.stem.removeprefix("tab"))
+    found, number = _read(file), int(file.stem.removeprefix("tab"))
     print(f"table {number}: {results.numbered(paper, number).title}")
     print(results.recorded_table(paper, number, found, codes).to_string())
     print(*_origins(found), sep="\n", end="\n\n")
@@ -116,12 +132,7 @@ def _draw(paper: ModuleType, file: Path) -> str:
         raise InputError(f"{paper.SLUG} has no figure {number}")
     if not isinstance(figure, FromFrame):
         return "not drawn, since it shows faces or what networks see in them, which its CSV does not hold"
-    found = pd.read_csv(file)
-    for name, column in found.select_dtypes(object).items():  # matplotlib would draw text as if it were categories
-        numbers = pd.to_numeric(column.dropna(), errors="coerce")
-        if numbers.notna().any() and numbers.isna().any():
-            raise ValueError(f"column {name} holds numbers, and words")
     try:
-        return str(save_picture(figure.redraw(found), file.with_suffix("")).relative_to(storage.PROJECT))
+        return str(save_picture(figure.redraw(_read(file)), file.with_suffix("")).relative_to(storage.PROJECT))
     except Incomplete as reason:
         return f"not drawn, since {reason}"

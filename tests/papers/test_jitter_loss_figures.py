@@ -109,6 +109,13 @@ def test_figure_4_marks_the_radii_of_the_displacements(study: Study, monkeypatch
     )
 
 
+@pytest.mark.parametrize("number", [4, 7, 8])
+def test_figures_are_drawn_anew_from_their_csv(study: Study, monkeypatch: pytest.MonkeyPatch, same_from_file, number: int):
+    monkeypatch.setattr(figures, "LOSSES", ("awing-video",))
+    monkeypatch.setattr(figures, "LEVELS", {"noise": (0.0, 0.1), "blur": (0.0, 2.0)})
+    same_from_file(figures.FIGURES[number], study)
+
+
 def test_figure_7_reads_each_network_twice(study: Study, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(figures, "LOSSES", ("awing-video",))
     whole = figures.figure7(study)[1]
