@@ -89,7 +89,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_reproduce(commands: argparse._SubParsersAction) -> None:
     add = commands.add_parser("reproduce", help="train, tabulate, draw, and execute the notebooks", allow_abbrev=False)
     add.add_argument("papers", nargs="*", metavar="PAPER", help="papers by name (default: all)")
-    _add_common(add)
+    add.add_argument("--profile", help="smoke, quick (default), desk, full or paper")
+    add.add_argument("--data", help=DATA_HELP)
     add.add_argument("--jobs", type=_positive, help="runs trained at a time (default: one a core, one on a GPU)")
     add.add_argument("--tables-only", action="store_true", help="train the rows of the tables alone, and write those")
     add.add_argument(
@@ -98,6 +99,9 @@ def _add_reproduce(commands: argparse._SubParsersAction) -> None:
     add.add_argument("--executor", metavar="NAME", help="by Snakemake: local, slurm or kubernetes (workflow/profiles)")
     add.add_argument(
         "--dry-run", action="store_true", help="say what it would take, or with --executor print the jobs; train nothing"
+    )
+    add.add_argument(
+        "--from-recorded", action="store_true", help="print and draw what is recorded under figures/ from its CSVs; train nothing"
     )
     add.set_defaults(action=_reproduce)
 
@@ -159,11 +163,6 @@ def _add_suggest(commands: argparse._SubParsersAction) -> None:
     add.set_defaults(action=_suggest)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="quick", help="smoke, quick (default), desk, full or paper")
-    parser.add_argument("--data", default="synthetic", help=DATA_HELP)
-
-
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -204,23 +203,35 @@ def _root(data: str) -> str | None:
 
 
 def _reproduce(arguments: argparse.Namespace) -> None:
+    if arguments.from_recorded:
+        return _from_recorded(arguments)
     from fa_lib import reproduce
 
-    given = dict(arguments.parameter)
-    root = _root(arguments.data)
+    given, profile = dict(arguments.parameter), arguments.profile or "quick"
+    root = _root(arguments.data or "synthetic")
     if arguments.executor:
         from fa_lib import jobs
 
         if given or arguments.tables_only:
             raise InputError("--executor makes the notebooks with their own parameters: leave out -p and --tables-only")
         data = os.path.abspath(root) if root else "synthetic"
-        jobs.submit(arguments.papers, arguments.profile, data, arguments.executor, arguments.jobs, arguments.dry_run)
+        jobs.submit(arguments.papers, profile, data, arguments.executor, arguments.jobs, arguments.dry_run)
     elif arguments.dry_run:
         from fa_lib import forecast
 
-        print(forecast.text(arguments.papers, arguments.profile, root))
+        print(forecast.text(arguments.papers, profile, root))
     else:
-        reproduce.reproduce(arguments.papers, arguments.profile, root, arguments.jobs, given, arguments.tables_only)
+        reproduce.reproduce(arguments.papers, profile, root, arguments.jobs, given, arguments.tables_only)
+
+
+def _from_recorded(arguments: argparse.Namespace) -> None:
+    from fa_lib import recorded
+
+    options = ("profile", "data", "jobs", "tables_only", "parameter", "executor", "dry_run")
+    given = [f"--{name.replace('_', '-')}" for name in options if getattr(arguments, name)]
+    if given:
+        raise InputError(f"--from-recorded draws what is recorded, and trains nothing: leave out {', '.join(given)}")
+    recorded.redraw(arguments.papers)
 
 
 def _train(arguments: argparse.Namespace) -> None:

@@ -110,12 +110,16 @@ def rendered(figure: Figure) -> tuple[str, bytes]:
     return f".{form}", buffer.getvalue()
 
 
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """A frame as it is written: six digits a number."""
+    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
+
+
 def save(figure: Figure, data: pd.DataFrame, target: Path) -> list[Path]:
     """Writes `target` (a path without suffix) as .svg, or .png where the figure shows pictures, and .csv; returns both paths."""
     suffix, picture = rendered(figure)
-    table = data.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
     written = []
-    for ending, content in ((suffix, picture), (".csv", table)):
+    for ending, content in ((suffix, picture), (".csv", csv_bytes(data))):
         path = target.with_name(target.name + ending)
         with storage.new_file(path) as part:
             part.write_bytes(content)
@@ -180,11 +184,14 @@ def grid_of_faces(
     return figure
 
 
+NO_DATA = "no such data"
+
+
 def no_data(sentence: str) -> tuple[Figure, pd.DataFrame]:
     """What stands for a figure whose data a set has not got: a sentence that says so."""
     figure = Figure(figsize=(WIDTH, 0.5))
     figure.text(0.5, 0.5, sentence, ha="center", va="center")
-    return figure, pd.DataFrame({"no such data": [sentence]})
+    return figure, pd.DataFrame({NO_DATA: [sentence]})
 
 
 def ced(axes: Axes, errors: Mapping[str, np.ndarray], threshold: float = 0.10, ruler: str = "inter-ocular distance") -> None:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pandas as pd
 
-from fa_lib import plots, results, runs, storage
+from fa_lib import plots, redraw, results, runs, storage
 from fa_lib.data.readers.own import is_manifest
 from fa_lib.errors import KILLED, InputError, suggest
 from fa_lib.papers import PAPERS
@@ -131,12 +131,19 @@ def write_tables(study: results.Study, target: Path) -> None:
 
 
 def write_claims_and_figures(study: results.Study, target: Path) -> None:
-    """Writes claims.csv and figNN.svg|png with figNN.csv of a study into the folder `target`."""
-    found = results.claims(study)
-    _write_csv(found, target / "claims.csv")
-    print(found[["claim", "paper", "here", "low", "high", "verdict"]].round(2).to_string(index=False))
+    """Writes claims.csv with claims.svg, and figNN.svg|png with figNN.csv, of a study into the folder `target`."""
+    _write_csv(results.claims(study), target / "claims.csv")
+    draw_claims(target / "claims.csv", study.profile.name == "smoke")
     for number, figure in study.paper.figures().items():
         plots.save(*figure(study), target / f"fig{number:02d}")
+
+
+def draw_claims(file: Path, smoke: bool = False) -> pd.DataFrame:
+    """Draws what a claims.csv says beside it, as claims.svg, and prints the verdicts; returns the claims."""
+    found = pd.read_csv(file)
+    print(found[["claim", "paper", "here", "low", "high", "verdict"]].round(2).to_string(index=False))
+    redraw.save_picture(plots.claims(found, smoke), file.with_suffix(""))
+    return found
 
 
 def _stands_in(study: results.Study, dataset: str | None) -> bool:
@@ -146,7 +153,7 @@ def _stands_in(study: results.Study, dataset: str | None) -> bool:
 
 def _write_csv(frame: pd.DataFrame, file: Path) -> None:
     with storage.new_file(file) as part:
-        frame.to_csv(part, index=False, float_format="%.6g")
+        part.write_bytes(plots.csv_bytes(frame))
 
 
 def execute(book: Path, target: Path, parameters: dict[str, str]) -> None:

@@ -1,7 +1,8 @@
 """From a study's scores to tables beside the papers' numbers, and to claims with verdicts; see study.py and scores.py."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Literal
 
@@ -92,6 +93,9 @@ def folder(paper: ModuleType, profile: str, dataset: str) -> str:
     return f"{profile}/{paper.SLUG}" + ("" if dataset.startswith("synthetic/") else f"/{dataset}")
 
 
+KEY = ["label", "split", "metric"]  # what makes a number of a table the same number
+
+
 def recorded(paper: ModuleType, number: int, dataset: str) -> pd.DataFrame | None:
     """The committed result of a table: of profile `full`, else `desk`, else None."""
     for profile in ("full", "desk"):
@@ -148,32 +152,49 @@ def table(study: Study, number: int | Table) -> pd.DataFrame:
     One line a label where there is one test set; else a line a metric, label and origin, and a column a test set.
     """
     definition = number if isinstance(number, Table) else numbered(study.paper, number)
-    number, key = definition.number, ["label", "split", "metric"]
-    printed = published(study.paper).query("table == @number").set_index(key)["value"]
-    now, before = (
-        measure(study, definition).set_index(key),
-        recorded(study.paper, number, study.on(definition.dataset).source.dataset),
-    )
-    kept = before.set_index(key) if before is not None else None
+    now = measure(study, definition).set_index(KEY)
+    before = recorded(study.paper, definition.number, study.on(definition.dataset).source.dataset)
+    kept = before.set_index(KEY) if before is not None else None
+
+    def cells(row: str | None, at: tuple[str, str, str]) -> dict[str, str]:
+        current = None if definition.costs or row is None else runs.code_hash(study.run(row, 0).config.code)
+        dataset, name = definition.locate(at[1])
+        absent = row and definition.costs is None and not study.on(dataset).has(name)
+        return {"recorded": _cell(kept, at, current), "this run": "no such data" if absent else _cell(now, at)}
+
+    return _side_by_side(study.paper, definition, cells)
+
+
+def recorded_table(paper: ModuleType, number: int, found: pd.DataFrame, codes: Mapping[str, str]) -> pd.DataFrame:
+    """The same from a recorded table alone: the paper's number | the recorded one, of the test sets that were recorded.
+
+    `codes`: what the hash of a recorded number's code is now, where that is known; where it is another one the number is stale.
+    """
+    definition, kept = numbered(paper, number), found.set_index(KEY)
+    present = set(found["split"])
+    code = kept["code"].map(lambda code: codes.get(code, code)) if "code" in kept else pd.Series(dtype=str)
+    definition = replace(definition, split=tuple(split for split in definition.splits if split in present))
+    return _side_by_side(paper, definition, lambda _, at: {"recorded": _cell(kept, at, code.get(at))})
+
+
+def _side_by_side(
+    paper: ModuleType, definition: Table, cells: Callable[[str | None, tuple[str, str, str]], dict[str, str]]
+) -> pd.DataFrame:
+    """The paper's numbers and, for a row and each label, split and metric, what `cells` says, laid out as `table` has them."""
+    every = published(paper)
+    printed = every[every["table"] == definition.number].set_index(KEY)["value"]
     wide, lines = len(definition.splits) > 1, {}
-    for metric in definition.metrics:
-        for label, row in definition.rows.items():
-            current = None if definition.costs or row is None else runs.code_hash(study.run(row, 0).config.code)
-            for split in definition.splits:
-                dataset, name = definition.locate(split)
-                at, absent = (label, split, metric), definition.costs is None and not study.on(dataset).has(name)
-                cells = {"paper": f"{printed[at]:g}" if at in printed.index else "–"} if len(printed) else {}
-                cells |= {
-                    "recorded": _cell(kept, at, current),
-                    "this run": "no such data" if absent and row else _cell(now, at),
-                }
-                if metric not in definition.columns:
-                    cells.pop("paper", None)
-                for origin, text in cells.items():
-                    if wide and (row or origin == "paper"):
-                        lines.setdefault((metric, label, origin), {})[split] = text
-                    elif not wide:
-                        lines.setdefault(label, {})[metric, origin] = text
+    for metric, (label, row), split in itertools.product(definition.metrics, definition.rows.items(), definition.splits):
+        at = (label, split, metric)
+        told = {"paper": f"{printed[at]:g}" if at in printed.index else "–"} if len(printed) else {}
+        told |= cells(row, at)
+        if metric not in definition.columns:
+            told.pop("paper", None)
+        for origin, text in told.items():
+            if wide and (row or origin == "paper"):
+                lines.setdefault((metric, label, origin), {})[split] = text
+            elif not wide:
+                lines.setdefault(label, {})[metric, origin] = text
     found = pd.DataFrame.from_dict(lines, orient="index")
     if wide:
         found.index = pd.MultiIndex.from_tuples(found.index)

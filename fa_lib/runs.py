@@ -280,10 +280,11 @@ def code_hash(files: tuple[str, ...]) -> str:
     code did, which `fa runs equal` has proved and noted in figures/equal_code.csv, has the hash of that earlier code.
     """
     present = present_hash(files)
-    return _equal_code().get((files, present), present)
+    return equal_code().get((files, present), present)
 
 
-def _equal_code() -> dict[tuple[tuple[str, ...], str], str]:
+def equal_code() -> dict[tuple[tuple[str, ...], str], str]:
+    """(files, hash of their code) -> hash of the earlier code that was proved to give the same numbers."""
     noted = storage.PROJECT / "figures" / "equal_code.csv"
     if not noted.exists():
         return {}

@@ -58,7 +58,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 def _recorded(file: Path, faces: str) -> pd.DataFrame:
     """A claims.csv with its states; lines that are not of `faces` alone hold nothing."""
     found = pd.read_csv(file)
-    found["state"] = [_state(line) for line in found.to_dict("records")]
+    found["state"] = [state(line) for line in found.to_dict("records")]
     if faces != RENDERED and "dataset" in found:
         foreign = found["dataset"].str.contains("synthetic/")
         found.loc[foreign, ["here", "low", "high"]] = np.nan
@@ -80,7 +80,7 @@ def _of(paper: ModuleType, found: pd.DataFrame | None) -> pd.DataFrame:
     return merged.fillna({"verdict": NOT_MEASURED, "state": ""})
 
 
-def _state(line: dict) -> str:
+def state(line: dict) -> str:
     """Whether the code that a line was made by is the code that is there."""
     if "files" not in line:
         return "unknown"

@@ -158,9 +158,8 @@ def peak(theta: float = THETA) -> tuple[float, float]:
     return theta / math.sqrt(3), 9 / (8 * math.sqrt(3) * theta)
 
 
-def gradients(axes: Axes) -> pd.DataFrame:
-    """Draws the left half of figure 4, gradients of L2, AWing and Geman-McClure with its true peak; returns `slopes`."""
-    frame = slopes()
+def gradients(axes: Axes, frame: pd.DataFrame) -> None:
+    """Draws the left half of figure 4: `slopes`, with the true peak of Geman-McClure's."""
     dashes = {ORANGE: (0, (5, 1.5)), SKY: (0, (5, 1.5, 1, 1.5)), GREEN: (0, (1, 1.2)), BLUE: "-"}
     for (colour, dash), (name, part) in zip(dashes.items(), frame.groupby("curve", sort=False)):
         axes.plot(part["error"], part["share"], color=colour, linestyle=dash, label=name)
@@ -174,7 +173,6 @@ def gradients(axes: Axes) -> pd.DataFrame:
     axes.set(xlabel="pixel error $|s_t - \\hat{s}_t|$ [a heatmap's peak is 1]", ylabel="gradient [share of its greatest]")
     axes.set(xlim=(0, frame["error"].max()), ylim=(0, 1.15))
     axes.legend(loc="lower right")
-    return frame
 
 
 def terms(errors: Tensor, lam: float = LAM, theta: float = THETA) -> dict[str, Tensor]:

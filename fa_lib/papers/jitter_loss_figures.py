@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from scipy.stats import gaussian_kde
 from torch import nn
 
 from fa_lib import data, filters, metrics, plots, scores, training
@@ -21,6 +22,7 @@ from fa_lib.data import Faces
 from fa_lib.papers import jitter_loss_curves as curves
 from fa_lib.papers.jitter_loss_training import PDC, UNIT, Decoder, Reading, read
 from fa_lib.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, WIDTH, Line
+from fa_lib.redraw import FromFrame, Incomplete
 from fa_lib.results import Study
 
 NAMES = {
@@ -41,10 +43,14 @@ def _of_clips(make: Callable) -> Callable:
     """A figure of clips, which says so where faces of a user's own have none."""
 
     def checked(study: Study) -> tuple[Figure, pd.DataFrame]:
-        return make(study) if study.has("video") else plots.no_data(f"{study.source.dataset} has no clips for this figure")
+        return make(study) if study.has("video") else _no_clips(study)
 
     checked.__doc__ = make.__doc__
     return plots.drawn(checked)
+
+
+def _no_clips(study: Study) -> tuple[Figure, pd.DataFrame]:
+    return plots.no_data(f"{study.source.dataset} has no clips for this figure")
 
 
 def ellipses(tracks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -94,50 +100,73 @@ def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
     return figure, frame
 
 
-@_of_clips
-def figure4(study: Study) -> tuple[Figure, pd.DataFrame]:
+def distances(study: Study) -> pd.DataFrame:
+    """The gradients of figure 4, and how far landmarks on test clips are from the truth, in % of the inter-ocular distance: a
+    density for each loss of fine-tuning, and the radii that hold half and 95 % of them; all seeds together.
+    """
+    if not study.has("video"):
+        return _no_clips(study)[1]
+    frames = [curves.slopes().assign(panel="gradients")]
+    target, lengths = study.video.crops()[1], study.video.lengths()
+    for row in LOSSES:
+        away = [metrics.displacements(t.predictions["video"], target, lengths) for t in study.trained(row)]
+        distance = 100 * np.linalg.norm(away, axis=-1).ravel()
+        radii = dict(zip(("median", "p95"), np.quantile(distance, (0.5, 0.95))))
+        count, edges = np.histogram(distance, 30, (0, 1.25 * radii["p95"]))
+        density, at = count / len(distance) / edges[1], (edges[1:] + edges[:-1]) / 2
+        frames.append(pd.DataFrame({"panel": "distances", "row": row, "distance": at, "density": density, **radii}))
+    return pd.concat(frames, ignore_index=True)
+
+
+@FromFrame.of(distances)
+def figure4(frame: pd.DataFrame) -> Figure:
     """Left, gradients of the pixel losses; right, how far landmarks on test clips are from the truth, by the loss of fine-tuning.
 
     All seeds together, distances in % of the inter-ocular distance; the radii that hold half and 95 % of them are marked.
     """
     figure = Figure(figsize=(WIDTH, 2.7))
     left, right = figure.subplots(1, 2)
-    frames = [curves.gradients(left).assign(panel="gradients")]
-    target, lengths = study.video.crops()[1], study.video.lengths()
-    for row in LOSSES:
-        away = [metrics.displacements(t.predictions["video"], target, lengths) for t in study.trained(row)]
-        distance = 100 * np.linalg.norm(away, axis=-1).ravel()
-        radii, line = dict(zip(("median", "p95"), np.quantile(distance, (0.5, 0.95)))), LOOKS[NAMES[row]]
-        count, edges = np.histogram(distance, 30, (0, 1.25 * radii["p95"]))
-        density, at = count / len(distance) / edges[1], (edges[1:] + edges[:-1]) / 2
+    curves.gradients(left, frame[frame["panel"] == "gradients"])
+    for row, part in frame[frame["panel"] == "distances"].groupby("row", sort=False):
+        radii, line, (at, density) = (
+            part[["median", "p95"]].iloc[0],
+            LOOKS[NAMES[row]],
+            part[["distance", "density"]].to_numpy().T,
+        )
         right.plot(at, density, **line(label=f"{NAMES[row]}: {radii['median']:.2f}, {radii['p95']:.2f}", marker=""))
-        for radius, face in zip(radii.values(), (line.colour, "white")):
+        for radius, face in zip(radii, (line.colour, "white")):
             right.plot(radius, np.interp(radius, at, density), **line(markerfacecolor=face, zorder=3))
-        frames.append(pd.DataFrame({"panel": "distances", "row": row, "distance": at, "density": density, **radii}))
     right.set(xlabel="distance from the truth [% of inter-ocular]", ylabel="share of landmarks for each %", xlim=(0, None))
     right.set_ylim(0, 1.45 * right.get_ylim()[1])  # room for the legend
     right.legend(title="radius of 50 % (filled), of 95 % (open)", title_fontsize=7, loc="upper right", alignment="left")
-    return figure, pd.concat(frames, ignore_index=True)
+    return figure
 
 
-@plots.drawn
-def figure6(study: Study) -> tuple[Figure, pd.DataFrame]:
+def before_and_after(study: Study) -> pd.DataFrame:
+    """NME and failure rate, in %, on faces like WFLW's, of LAB before and after fine-tuning with each loss; all seeds."""
+    one, lines = study.on("wflw"), []
+    for metric, row in itertools.product(("nme", "fr"), ("lab", "lab-ft-l2", "lab-ft-awing", "lab-ft")):
+        found = one.estimate(row, metric)
+        values = {"value": 100 * found.value, "low": 100 * found.low, "high": 100 * found.high}
+        lines.append({"row": row, "metric": metric, **values, "ruler": one.test.scheme.ruler})
+    return pd.DataFrame(lines)
+
+
+@FromFrame.of(before_and_after)
+def figure6(frame: pd.DataFrame) -> Figure:
     """NME and failure rate, with 95 % intervals, on faces like WFLW's, before and after fine-tuning with each loss; all seeds."""
-    one, rows, lines = study.on("wflw"), ("lab", "lab-ft-l2", "lab-ft-awing", "lab-ft"), []
     figure = Figure(figsize=(WIDTH, 2.1))
-    labels = {"nme": f"NME [% of {one.test.scheme.ruler}]", "fr": f"faces with an NME above {100 * scores.FAIL:.0f} % [%]"}
+    labels = {"nme": f"NME [% of {frame['ruler'][0]}]", "fr": f"faces with an NME above {100 * scores.FAIL:.0f} % [%]"}
     for axes, (metric, label) in zip(figure.subplots(1, 2, sharey=True), labels.items()):
-        for place, row in enumerate(rows):
-            found = one.estimate(row, metric)
-            value, low, high = (100 * x for x in (found.value, found.low, found.high))
+        part = frame[frame["metric"] == metric]
+        for place, (row, value, low, high) in enumerate(part[["row", "value", "low", "high"]].itertuples(index=False)):
             look = LOOKS[NAMES[row]](linestyle="", elinewidth=1, capsize=2.5)
             axes.errorbar(value, place, xerr=np.abs([[value - low], [high - value]]), **look)
             axes.annotate(f"{value:.3g}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=7)
-            lines.append({"row": row, "metric": metric, "value": value, "low": low, "high": high})
-        axes.set(xlabel=label, ylim=(len(rows) - 0.5, -0.7), yticks=range(len(rows)), yticklabels=[NAMES[row] for row in rows])
+        axes.set(xlabel=label, ylim=(len(part) - 0.5, -0.7), yticks=range(len(part)), yticklabels=[NAMES[r] for r in part["row"]])
         axes.grid(visible=True, axis="x")
         axes.margins(x=0.15)
-    return figure, pd.DataFrame(lines)
+    return figure
 
 
 def drivers(study: Study) -> Faces:
@@ -152,36 +181,56 @@ def deviations(tracks: np.ndarray, faces: Faces) -> np.ndarray:
     return np.concatenate([part - part.mean(0) for part in parts])
 
 
-@_of_clips
-def figure7(study: Study) -> tuple[Figure, pd.DataFrame]:
+MARKS = {"low": 2.5, "q1": 25, "median": 50, "q3": 75, "high": 97.5}  # percentiles
+OUTLINE = 61  # places at which a violin's width is known
+
+
+def stillness(study: Study) -> pd.DataFrame:
+    """How far what is found of drivers who hold still is from its mean, in pixels of a crop of 256: by loss, decoder and axis.
+
+    A line with MARKS and the standard deviation; for x also OUTLINE lines with the `density` at a distance `away`.
+    """
+    if not study.has("video"):
+        return _no_clips(study)[1]
+    clips, lines, decoders = drivers(study), [], (Decoder("argmax"), PDC)
+    for row in ("awing", *LOSSES):
+        found = read(study.trained(row)[0].network().to(training.device()), clips.crops()[0], decoders, clips.group)
+        for decoder in map(str, decoders):
+            away = UNIT / clips.size * deviations(found[decoder], clips)
+            for axis, values in zip("xy", away.reshape(-1, 2).T):
+                marks, about = np.percentile(values, list(MARKS.values())), {"row": row, "decoder": decoder, "axis": axis}
+                lines.append({**about, **dict(zip(MARKS, marks)), "std": values.std()})
+                inner = values[(values >= marks[0]) & (values <= marks[-1])]
+                if axis == "x" and np.ptp(inner):  # a network of profile smoke may find the same in every frame
+                    at = np.linspace(inner.min(), inner.max(), OUTLINE)
+                    lines += [{**about, "away": x, "density": d} for x, d in zip(at, gaussian_kde(inner)(at))]
+    return pd.DataFrame(lines, columns=["row", "decoder", "axis", *MARKS, "std", "away", "density"])
+
+
+@FromFrame.of(stillness)
+def figure7(frame: pd.DataFrame) -> Figure:
     """How far what is found of a face that holds still is from its mean, x (violins) and y (boxes), by loss and decoder.
 
     Drivers whom nobody labelled. Violins and whiskers end at 2.5 and 97.5 %; pixels are those of a crop of 256.
     """
-    clips, lines, rows = drivers(study), [], ("awing", *LOSSES)
-    figure = Figure(figsize=(WIDTH, 2.9))
-    panels = dict(zip((Decoder("argmax"), PDC), figure.subplots(1, 2, sharey=True)))
-    for place, row in enumerate(rows):
-        net, colour = study.trained(row)[0].network().to(training.device()), LOOKS[NAMES[row]].colour
-        found = read(net, clips.crops()[0], tuple(panels), clips.group)
-        for decoder, axes in panels.items():
-            x, y = (UNIT / clips.size * deviations(found[str(decoder)], clips)).reshape(-1, 2).T
-            low, high = np.percentile(x, (2.5, 97.5))
-            axes.violinplot([x[(x >= low) & (x <= high)]], [place - 0.2], widths=0.38, showextrema=False)["bodies"][0].set(
-                color=colour, alpha=0.55
-            )
-            looks = {f"{part}props": {"color": colour} for part in ("box", "whisker", "cap")} | {"medianprops": {"color": BLACK}}
-            axes.boxplot([y], positions=[place + 0.2], widths=0.26, whis=(2.5, 97.5), sym="", **looks)
-            for axis, values in (("x", x), ("y", y)):
-                marks = dict(zip(("low", "q1", "median", "q3", "high"), np.percentile(values, (2.5, 25, 50, 75, 97.5))))
-                lines.append({"row": row, "decoder": str(decoder), "axis": axis, **marks, "std": values.std()})
-    frame = pd.DataFrame(lines)
-    reach = max(0.1, 1.3 * frame[["low", "high"]].abs().to_numpy().max())
-    for decoder, axes in panels.items():
+    if "density" not in frame:
+        raise Incomplete("it was recorded before its CSV held the outlines of the violins")
+    figure, decoders, rows = Figure(figsize=(WIDTH, 2.9)), frame["decoder"].unique(), list(frame["row"].unique())
+    reach = max(0.1, 1.3 * frame[["low", "high"]].abs().to_numpy()[frame["low"].notna()].max())
+    for axes, decoder in zip(figure.subplots(1, 2, sharey=True), decoders):
+        for place, row in enumerate(rows):
+            part, colour = frame[(frame["decoder"] == decoder) & (frame["row"] == row)], LOOKS[NAMES[row]].colour
+            outline = part.dropna(subset="density")
+            width = 0.19 * outline["density"] / outline["density"].max()
+            axes.fill_betweenx(outline["away"], place - 0.2 - width, place - 0.2 + width, color=colour, alpha=0.55, linewidth=1)
+            low, q1, median, q3, high = part.loc[part["axis"] == "y", list(MARKS)].to_numpy()[0]
+            looks = {f"{name}props": {"color": colour} for name in ("box", "whisker", "cap")} | {"medianprops": {"color": BLACK}}
+            box = {"whislo": low, "q1": q1, "med": median, "q3": q3, "whishi": high}
+            axes.bxp([box], positions=[place + 0.2], widths=0.26, showfliers=False, **looks)
         axes.set(title=f"read by {decoder}", xlabel="violins: x; boxes: y", xlim=(-0.6, len(rows) - 0.4), ylim=(-reach, reach))
         axes.set_xticks(range(len(rows)), [NAMES[row].replace(" ", "\n") for row in rows])
     figure.axes[0].set_ylabel("away from the clip's mean\n[px of a 256-px crop]")
-    return figure, frame
+    return figure
 
 
 def disturbed(pictures: np.ndarray, noise: float = 0.0, blur: float = 0.0, seed: int = 0) -> np.ndarray:
@@ -216,6 +265,8 @@ DISTURBED = ("awing", "awing-pdc-euro", "awing-video-l2", "awing-video", "cpm-sb
 
 def unsteadiness(study: Study, rows: tuple[str, ...] = DISTURBED) -> pd.DataFrame:
     """MCV and residual spread of rows on clips of `drivers`, both in %, by disturbance ("kind") and its level."""
+    if not study.has("video"):
+        return _no_clips(study)[1]
     faces, lines = drivers(study), []
     truth, clips = faces.truth - faces.offset, [faces.group == name for name in np.unique(faces.group)]
     trained = {row: study.trained(row)[0] for row in rows}
@@ -227,23 +278,23 @@ def unsteadiness(study: Study, rows: tuple[str, ...] = DISTURBED) -> pd.DataFram
             every = tracks, truth, metrics.lengths(truth)
             found, *true = ([values[clip] for clip in clips] for values in every)
             values = {"mcv": 100 * metrics.mcv(found), "spread": 100 * metrics.spread_residual(found, *true)}
-            lines.append({"kind": kind, "level": level, "row": row, **values})
+            lines.append({"kind": kind, "level": level, "row": row, **values, "size": faces.size})
     return pd.DataFrame(lines)
 
 
-@_of_clips
-def figure8(study: Study) -> tuple[Figure, pd.DataFrame]:
+@FromFrame.of(unsteadiness)
+def figure8(frame: pd.DataFrame) -> Figure:
     """MCV, and the spread of the error, which true motion does not raise, against noise and blur, on clips of `drivers`."""
-    frame, figure = unsteadiness(study), Figure(figsize=(WIDTH, 4.2))
+    figure = Figure(figsize=(WIDTH, 4.2))
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
     for axes, (metric, kind) in zip(panels.flat, itertools.product(("mcv", "spread"), LEVELS)):
         for row, part in frame[frame["kind"] == kind].groupby("row", sort=False):
             axes.plot(part["level"], part[metric], **LOOKS[NAMES[row]](label=NAMES[row]))
     panels[0, 0].set(ylabel="MCV [%]", ylim=(0, None))
     panels[1, 0].set(ylabel="spread of the error\n[% of inter-ocular]", ylim=(0, None), xlabel="std of the noise [of the range]")
-    panels[1, 1].set_xlabel(f"sigma of the blur [px of a {study.source.size}-px crop]")
+    panels[1, 1].set_xlabel(f"sigma of the blur [px of a {frame['size'][0]}-px crop]")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(DISTURBED))
-    return figure, frame
+    return figure
 
 
 STRENGTHS = {  # window in frames; cutoff in Hz; noise of the process over that of the measurement

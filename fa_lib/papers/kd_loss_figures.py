@@ -4,6 +4,7 @@ No figure shows a real photograph: where a study is of real faces, its networks 
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fa_lib.data import Faces
 from fa_lib.landmarks import SCHEMES
 from fa_lib.papers import kd_loss
 from fa_lib.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, WIDTH, Line
+from fa_lib.redraw import FromFrame
 from fa_lib.results import Study
 
 SETS = {"cofw": "COFW", None: "300-W", "wflw": "WFLW"}
@@ -44,31 +46,40 @@ def name_of(study: Study) -> str:
     return SETS[study.dataset] + (" (rendered)" if study.source.root is None else "")
 
 
-@plots.drawn
-def figure10(study: Study) -> tuple[Figure, pd.DataFrame]:
+def error_curves(study: Study) -> pd.DataFrame:
+    """Share of faces below each error of GRID, with failure rate and AUC, by data set and network; all in % but the AUC.
+
+    Faces of all seeds together; `low` and `high` are the least and the greatest of single seeds.
+    """
+    frames = []
+    for one, row in itertools.product(map(study.on, SETS), COMPARED):
+        errors = one.scores(row, "test")[..., scores.FIELDS.index("nme")]  # (S, M)
+        share, seeds = 100 * within(errors.ravel(), GRID), 100 * within(errors, GRID)
+        fr, auc = 100 * metrics.failure_rate(errors.ravel()), metrics.auc(errors.ravel())
+        values = {"nme": 100 * GRID, "faces": share, "low": seeds.min(0), "high": seeds.max(0), "fr": fr, "auc": auc}
+        frames.append(pd.DataFrame({"dataset": name_of(one), "row": row, **values, "ruler": one.test.scheme.ruler}))
+    return pd.concat(frames, ignore_index=True)
+
+
+@FromFrame.of(error_curves)
+def figure10(frame: pd.DataFrame) -> Figure:
     """Share of faces below each error, with failure rate and AUC: students with L2 and KD-Loss, and the tough teacher.
 
     Faces of all seeds together; bands reach from the least seed to the greatest.
     """
-    figure, frames = Figure(figsize=(WIDTH, 3.3)), []
+    figure, names = Figure(figsize=(WIDTH, 3.3)), frame["dataset"].unique()
     figure.get_layout_engine().set(rect=(0, 0.27, 1, 0.73), wspace=0.07)  # legends below
-    for axes, name in zip(figure.subplots(1, 3, sharey=True), SETS):
-        one = study.on(name)
-        for row, line in COMPARED.items():
-            errors = one.scores(row, "test")[..., scores.FIELDS.index("nme")]  # (S, M)
-            share, seeds = 100 * within(errors.ravel(), GRID), 100 * within(errors, GRID)
-            fr, auc = 100 * metrics.failure_rate(errors.ravel()), metrics.auc(errors.ravel())
-            label = f"{row}: {fr:.1f} %, {auc:.3f}"
-            axes.plot(100 * GRID, share, **line(label=label, markevery=20, markersize=3.5))
-            axes.fill_between(100 * GRID, seeds.min(0), seeds.max(0), color=line.colour, alpha=0.18, linewidth=0)
-            values = {"nme": 100 * GRID, "faces": share, "low": seeds.min(0), "high": seeds.max(0), "fr": fr, "auc": auc}
-            frames.append(pd.DataFrame({"dataset": name_of(one), "row": row, **values}))
-        axes.set(title=name_of(one), xlim=(0, 100 * scores.FAIL), ylim=(0, 101), xticks=range(0, 11, 2))
-        axes.set_xlabel(f"NME [% of {one.test.scheme.ruler.removesuffix(' distance')}]")
+    for axes, name in zip(figure.subplots(1, len(names), sharey=True), names):
+        for row, part in frame[frame["dataset"] == name].groupby("row", sort=False):
+            line, (fr, auc, ruler) = COMPARED[row], part[["fr", "auc", "ruler"]].iloc[0]
+            axes.plot(part["nme"], part["faces"], **line(label=f"{row}: {fr:.1f} %, {auc:.3f}", markevery=20, markersize=3.5))
+            axes.fill_between(part["nme"], part["low"], part["high"], color=line.colour, alpha=0.18, linewidth=0)
+        axes.set(title=name, xlim=(0, 100 * scores.FAIL), ylim=(0, 101), xticks=range(0, 11, 2))
+        axes.set_xlabel(f"NME [% of {ruler.removesuffix(' distance')}]")
         place = {"loc": "upper left", "bbox_to_anchor": (-0.1, -0.28), "borderaxespad": 0, "alignment": "left"}
         axes.legend(title=f"failure rate, AUC at {100 * scores.FAIL:.0f} %", title_fontsize=7.5, **place).set_in_layout(False)
     figure.axes[0].set_ylabel("faces [%]")
-    return figure, pd.concat(frames, ignore_index=True)
+    return figure
 
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.98)  # of the error: easy faces to hard ones
@@ -196,14 +207,21 @@ def _timed(net: nn.Module, size: int, files: dict[export.Precision, Path]) -> di
     return found
 
 
-@plots.drawn
-def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
+def times(study: Study) -> pd.DataFrame:
+    """`response_times`, and the paper's."""
+    printed = [
+        {"row": row, "way": f"paper, {way}", "ms": ms, "fps": 1000 / ms} for way, d in PRINTED.items() for row, ms in d.items()
+    ]
+    return pd.concat([response_times(study.profile.name), pd.DataFrame(printed)], ignore_index=True)
+
+
+@FromFrame.of(times)
+def figure13(frame: pd.DataFrame) -> Figure:
     """Time from a picture to its landmarks, and frames a second, on this machine; the paper's, of another one, as marks.
 
     One picture at a time; one thread, beside another process where `fa reproduce` executes the notebook meanwhile. At profile
     smoke the networks are small, as those of all its results.
     """
-    frame = response_times(study.profile.name)
     ways, rows = [way for way in WAYS if way in set(frame["way"])], list(PRINTED["CPU"])
     figure = Figure(figsize=(WIDTH, 3.0))
     axes = figure.subplots()
@@ -222,23 +240,21 @@ def figure13(study: Study) -> tuple[Figure, pd.DataFrame]:
                 fontsize=7,
             )
     for way, marker in (("CPU", "D"), ("GPU", "*")):
-        place = [rows.index(row) + 0.48 for row in PRINTED[way]]
+        part = frame[frame["way"] == f"paper, {way}"]
+        place = [rows.index(row) + 0.48 for row in part["row"]]
         chip = {"CPU": "i7-6850K", "GPU": "1080 Ti"}[way]
-        axes.plot(PRINTED[way].values(), place, marker, color=RED, label=f"the paper's, {chip}", markersize=5)
+        axes.plot(part["ms"], place, marker, color=RED, label=f"the paper's, {chip}", markersize=5)
     _time_axes(axes, frame, rows)
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
-    printed = [
-        {"row": row, "way": f"paper, {way}", "ms": ms, "fps": 1000 / ms} for way, d in PRINTED.items() for row, ms in d.items()
-    ]
-    return figure, pd.concat([frame, pd.DataFrame(printed)], ignore_index=True)
+    return figure
 
 
 def _time_axes(axes: Axes, frame: pd.DataFrame, rows: list[str]) -> None:
     """Milliseconds below, frames a second above."""
-    every = [*frame["ms"], *PRINTED["CPU"].values()]
+    every = frame.loc[frame["way"] != "paper, GPU", "ms"]
     axes.set(xscale="log", xlim=(0.6 * min(every), 10 * max(every)), ylim=(len(rows) - 0.33, -0.5))
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_xlabel(f"time a picture of {frame['size'].iloc[0]} px [ms]; machines differ: compare within one")
+    axes.set_xlabel(f"time a picture of {frame['size'].iloc[0]:.0f} px [ms]; machines differ: compare within one")
     above = axes.secondary_xaxis("top", functions=(_inverse, _inverse))
     above.set_xlabel("frames a second")
     for axis in (axes.xaxis, above.xaxis):

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fa_lib import metrics, plots
+from fa_lib import metrics
 from fa_lib.papers.rendered_to_real import TABLES
 from fa_lib.papers.self_distillation_figures import INDEX
 from fa_lib.plots import BLACK, BLUE, GREY, ORANGE, WIDTH
+from fa_lib.redraw import FromFrame
 from fa_lib.results import Study
 
 SHOWN = {"fan2-wild-long": "rendered faces alone", "fan2-own": "the test's own training faces"}
@@ -29,43 +30,45 @@ def by_region(study: Study, row: str) -> dict[str, float]:
     return {**{name: float(distance[..., ids].mean()) for name, ids in INDEX.items()}, "all points": float(distance.mean())}
 
 
-@plots.drawn
-def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
-    """NME of every row with its interval, beside the mean shape; and where in the face the error is."""
-    figure = Figure(figsize=(WIDTH, 2.9))
-    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
+def errors(study: Study) -> pd.DataFrame:
+    """NME of every row with its interval ("rows"), mean error by region of the face ("regions"), and the mean shape's; in %."""
     lines = []
     for label, row in TABLES[0].rows.items():
         found = study.estimate(row, "nme")
-        lines.append(
-            {"panel": "rows", "label": label, "nme": 100 * found.value, "low": 100 * found.low, "high": 100 * found.high}
-        )
-    rows = pd.DataFrame(lines)
+        values = {"nme": 100 * found.value, "low": 100 * found.low, "high": 100 * found.high}
+        lines.append({"panel": "rows", "label": label, **values})
+    for row, label in SHOWN.items():
+        parts = by_region(study, row).items()
+        lines += [{"panel": "regions", "label": label, "region": region, "nme": 100 * value} for region, value in parts]
+    return pd.DataFrame([*lines, {"panel": "baseline", "label": "mean shape", "nme": 100 * mean_shape(study)}])
+
+
+@FromFrame.of(errors)
+def figure1(frame: pd.DataFrame) -> Figure:
+    """NME of every row with its interval, beside the mean shape; and where in the face the error is."""
+    figure, rows = Figure(figsize=(WIDTH, 2.9)), frame[frame["panel"] == "rows"]
+    left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     at = np.arange(len(rows))[::-1]
-    own = np.array([row.endswith("-own") for row in TABLES[0].rows.values()])
+    own = rows["label"].map(TABLES[0].rows).str.endswith("-own").to_numpy()
     for mask, look in ((~own, {"color": BLUE, "marker": "D"}), (own, {"color": ORANGE, "marker": "s"})):
         part = rows[mask]
         around = np.abs(part[["low", "high"]].to_numpy() - part[["nme"]].to_numpy()).T
         left.errorbar(part["nme"], at[mask], xerr=around, linestyle="none", capsize=2, **look)
-    guess = 100 * mean_shape(study)
+    guess = frame.loc[frame["panel"] == "baseline", "nme"].item()
     left.axvline(guess, color=GREY, linestyle="--", linewidth=1)
     left.text(guess, at.mean(), "mean shape", color=GREY, ha="right", va="center", fontsize=7, rotation=90)
     left.set_yticks(at, rows["label"])
     left.grid(visible=True, axis="x")
     left.grid(visible=False, axis="y")
     left.set(xlabel="NME [% of inter-ocular]", xlim=(0, None), title="learned from")
-    regions = {label: by_region(study, row) for row, label in SHOWN.items()}
-    for number, (label, values) in enumerate(regions.items()):
+    for number, (label, part) in enumerate(frame[frame["panel"] == "regions"].groupby("label", sort=False)):
         look = {"color": (BLUE, "white")[number], "edgecolor": BLACK, "linewidth": 0.6, "hatch": ("", "////")[number]}
-        bars = 100 * np.array(list(values.values()))
-        right.bar(np.arange(len(bars)) + 0.36 * number - 0.18, bars, 0.34, label=label, **look)
-    right.set_xticks(range(len(INDEX) + 1), [*INDEX, "all points"], rotation=30, ha="right")
+        right.bar(np.arange(len(part)) + 0.36 * number - 0.18, part["nme"], 0.34, label=label, **look)
+    right.set_xticks(range(len(part)), part["region"], rotation=30, ha="right")
     right.set(ylabel="mean error [% of inter-ocular]", title="where the error is")
     right.set_ylim(0, 1.3 * right.get_ylim()[1])  # room for the legend above the highest bar
     right.legend(loc="upper right")
-    parts = [{"panel": "regions", "label": k, "region": r, "nme": 100 * v} for k, d in regions.items() for r, v in d.items()]
-    baseline = [{"panel": "baseline", "label": "mean shape", "nme": guess}]
-    return figure, pd.concat([rows, pd.DataFrame(parts + baseline)], ignore_index=True)
+    return figure
 
 
 FIGURES = {1: figure1}

@@ -22,6 +22,7 @@ from fa_lib.models.hrsupernet import HRSuperNet, Stage, cut
 from fa_lib.models.topology import BRANCHES, PUBLISHED, STAGES, Topology
 from fa_lib.papers.sd_hrnet_training import kept
 from fa_lib.plots import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, WIDTH
+from fa_lib.redraw import FromFrame
 from fa_lib.results import Study
 
 COLOURS = (BLUE, SKY, GREEN, ORANGE)  # of the branches, from the finest
@@ -84,6 +85,18 @@ def table_of(name: str, dataset: str, topology: Topology, factors: Sequence[floa
     return pd.DataFrame(lines).assign(blocks=len(topology.blocks), operations=len(topology.edges))
 
 
+def drawn_in(table: pd.DataFrame) -> tuple[Topology, list[float] | None]:
+    """The topology and the factors of a `table_of`, which may come from a CSV, where words and truth are both text.
+
+    >>> topology, factors = drawn_in(table_of("released", "COFW", PUBLISHED["cofw"]))
+    >>> topology == PUBLISHED["cofw"], factors
+    (True, None)
+    """
+    kept = table[table["kept"].astype(bool)].sort_values(["stage", "source", "target"])
+    edges = kept[["stage", "source", "target"]].astype(int).itertuples(index=False, name=None)
+    return Topology(tuple(edges)), None if kept["factor"].isna().any() else kept["factor"].tolist()
+
+
 def _counted(topology: Topology) -> str:
     return f"{len(topology.blocks)} blocks, {len(topology.edges)} operations"
 
@@ -110,24 +123,27 @@ ARROWS = (  # from, to, text, kind
 COMPARED = tuple((maps, loss, "", "flow") for maps in ("maps 1", "maps 2") for loss in ("truth", "peers", "taught"))
 
 
-@plots.drawn
-def figure2(study: Study) -> tuple[Figure, pd.DataFrame]:
+def method(study: Study) -> pd.DataFrame:
+    """The topologies of figure 2, as `table_of` has them, and its diagram."""
+    (whole, first), (slim, left) = searched(study, "super"), searched(study, "cut")
+    shown = {"searched": (whole.topology, first), "cut": (slim.topology, left), "released": (PUBLISHED["300w"], None)}
+    frames = [table_of(name, "300-W", *one) for name, one in shown.items()]
+    return pd.concat([*frames, diagram.table(STUDENTS, (*ARROWS, *COMPARED))], ignore_index=True)
+
+
+@FromFrame.of(method)
+def figure2(frame: pd.DataFrame) -> Figure:
     """The method: the supernetwork of this study's search, what is cut out of it, and two copies that learn with a teacher.
 
     Lines are as wide as their importance factors. Beside ours: the network that the authors released for 300-W.
     """
-    figure, frames = Figure(figsize=(WIDTH, 3.9)), []
+    figure = Figure(figsize=(WIDTH, 3.9))
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.25])
-    (whole, first), (slim, left) = searched(study, "super"), searched(study, "cut")
-    shown = {
-        "1. search": ("searched", whole.topology, first),
-        "2. cut": ("cut", slim.topology, left),
-        "released by the authors": ("released", PUBLISHED["300w"], None),
-    }
-    for axes, (title, (name, topology, factors)) in zip(top.subplots(1, 3, sharey=True), shown.items()):
+    titles = {"searched": "1. search", "cut": "2. cut", "released": "released by the authors"}
+    for axes, (name, title) in zip(top.subplots(1, 3, sharey=True), titles.items()):
+        topology, factors = drawn_in(frame[frame["network"] == name])
         draw_topology(axes, topology, factors)
         axes.set_title(f"{title}\n{_counted(topology)}", fontsize=7.5)
-        frames.append(table_of(name, "300-W", topology, factors))
     top.axes[0].set_ylabel("side of the maps\n[of the picture's]", fontsize=7)
     for axes in top.axes[1:]:
         axes.tick_params(labelleft=False)
@@ -136,7 +152,7 @@ def figure2(study: Study) -> tuple[Figure, pd.DataFrame]:
     axes.set(xlim=(0, 12), ylim=(0.2, 3.9))
     diagram.draw(axes, STUDENTS, ARROWS, fork=1.45, bus=0)
     diagram.draw(axes, STUDENTS, COMPARED, fork=8.45, bus=0)
-    return figure, pd.concat([*frames, diagram.table(STUDENTS, (*ARROWS, *COMPARED))], ignore_index=True)
+    return figure
 
 
 def layers_of(transform: nn.Module) -> str:
@@ -198,29 +214,37 @@ def figure3(study: Study) -> tuple[Figure, pd.DataFrame]:
     return figure, pd.concat([*frames, diagram.table(boxes, arrows)], ignore_index=True)
 
 
-@plots.drawn
-def figure7(study: Study) -> tuple[Figure, pd.DataFrame]:
-    """Slim networks of COFW and WFLW: those that the authors released, and those that this study's searches led to.
+def slim_networks(study: Study) -> pd.DataFrame:
+    """The topologies of figure 7, as `table_of` has them: those released, with 300-W's, and ours.
 
-    The frame has 300-W's, too, and "any released": the operations and blocks that at least one of the three released has.
+    "any released" are the operations and blocks that at least one of the three released has.
     """
     frames = [table_of("released", NAMES[name], topology) for name, topology in PUBLISHED.items()]
     union = Topology(tuple({edge for topology in PUBLISHED.values() for edge in topology.edges}))
     frames.append(table_of("any released", "", union))
-    figure = Figure(figsize=(WIDTH, 3.6))
-    for panels, name in zip(figure.subplots(2, 2, sharex=True, sharey=True), ("cofw", "wflw")):
+    for name in ("cofw", "wflw"):
         net, factors = searched(study.on(name), "slim")
         frames.append(table_of("ours", NAMES[name], net.topology, factors))
-        for axes, (title, topology, sizes) in zip(panels, (("released", PUBLISHED[name], None), ("ours", net.topology, factors))):
-            draw_topology(axes, topology, sizes)
-            axes.set_title(f"{NAMES[name]}, {title}: {_counted(topology)}")
+    return pd.concat(frames, ignore_index=True)
+
+
+@FromFrame.of(slim_networks)
+def figure7(frame: pd.DataFrame) -> Figure:
+    """Slim networks of COFW and WFLW: those that the authors released, and those that this study's searches led to."""
+    figure = Figure(figsize=(WIDTH, 3.6))
+    for panels, dataset in zip(figure.subplots(2, 2, sharex=True, sharey=True), (NAMES["cofw"], NAMES["wflw"])):
+        for axes, name in zip(panels, ("released", "ours")):
+            topology, factors = drawn_in(frame[(frame["network"] == name) & (frame["dataset"] == dataset)])
+            draw_topology(axes, topology, factors)
+            axes.set_title(f"{dataset}, {name}: {_counted(topology)}")
         panels[0].set_ylabel("side of the maps\n[of the picture's]", fontsize=7)
         panels[1].tick_params(labelleft=False)
     for axes in figure.axes[:2]:
         axes.set_xlabel("")
-    used = f"{len(union.blocks)} of {len(Topology.full().blocks)} blocks are in at least one network released (with 300-W's)"
+    blocks = frame.loc[frame["network"] == "any released", "blocks"].iloc[0]
+    used = f"{blocks} of {len(Topology.full().blocks)} blocks are in at least one network released (with 300-W's)"
     figure.supxlabel(used, fontsize=7.5, color=GREY)
-    return figure, pd.concat(frames, ignore_index=True)
+    return figure
 
 
 def costs(net: nn.Module, size: int) -> dict[str, int]:

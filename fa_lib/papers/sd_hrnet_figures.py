@@ -25,6 +25,7 @@ from fa_lib.papers.kd_loss_figures import QUANTILES, by_quantile
 from fa_lib.papers.sd_hrnet_drawings import NAMES, costs, cut_to
 from fa_lib.papers.sd_hrnet_training import Peers
 from fa_lib.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, WIDTH, Line
+from fa_lib.redraw import FromFrame
 from fa_lib.results import Study
 
 OURS = {"hrnet": "HRNet", "super": "HRSuperNet", "slim": "S-HRNet", "sd": "SD-HRNet"}
@@ -86,13 +87,8 @@ def as_printed(study: Study) -> pd.DataFrame:
     return both.rename(index={"SD-HRNet1": "SD-HRNet"}).rename_axis("label").reset_index()
 
 
-@plots.drawn
-def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
-    """NME against multiply-adds, printed and ours; and ours against measured time, as multiply-adds mislead. Area: parameters.
-
-    Printed: 300-W, 256 pixels, counted as Table 1 does. Ours: networks as trained, whole; NME is the mean of the seeds, costs
-    are those of the first. S-HRNet and SD-HRNet are one architecture, so they share a time.
-    """
+def costs_and_errors(study: Study) -> pd.DataFrame:
+    """`as_printed`, and the same of our networks as trained with measured milliseconds a face; `title` is of the test faces."""
     one = speeds(study).query("batch == 1").set_index("row")
     lines = []
     for row, label in OURS.items():
@@ -101,22 +97,34 @@ def figure1(study: Study) -> tuple[Figure, pd.DataFrame]:
         time = one.loc["sd" if row == "slim" else row]
         nme = 100 * study.estimate(row, "nme", "test").value
         lines.append({"label": label, "from": "ours", "row": row, **values, "nme": nme, **time[["ms", "low", "high", "device"]]})
-    frame = pd.concat([as_printed(study).assign(**{"from": "paper"}), pd.DataFrame(lines)], ignore_index=True)
+    about = {"size": study.source.size, "title": study.test.title, "ruler": study.test.scheme.ruler}
+    printed, ours = as_printed(study).assign(**{"from": "paper"}), pd.DataFrame(lines).assign(**about)
+    return pd.concat([printed, ours], ignore_index=True)
+
+
+@FromFrame.of(costs_and_errors)
+def figure1(frame: pd.DataFrame) -> Figure:
+    """NME against multiply-adds, printed and ours; and ours against measured time, as multiply-adds mislead. Area: parameters.
+
+    Printed: 300-W, 256 pixels, counted as Table 1 does. Ours: networks as trained, whole; NME is the mean of the seeds, costs
+    are those of the first. S-HRNet and SD-HRNet are one architecture, so they share a time.
+    """
     figure = Figure(figsize=(WIDTH, 3.5))
     left, right = figure.subplots(1, 2, width_ratios=[1.7, 1])
     ours = frame[frame["from"] == "ours"]
+    size, title, ruler, device = ours[["size", "title", "ruler", "device"]].iloc[0]
     _bubbles(left, frame, "macs")
     _bubbles(right, ours, "ms")
-    left.set(xlabel="multiply-adds a face [billions]", ylabel=f"NME [% of {study.test.scheme.ruler}]")
-    right.set(xlabel=f"time a face [ms], measured\n({ours['device'].iloc[0]}, {study.source.size} px, one at a time)")
+    left.set(xlabel="multiply-adds a face [billions]", ylabel=f"NME [% of {ruler}]")
+    right.set(xlabel=f"time a face [ms], measured\n({device}, {size:.0f} px, one at a time)")
     marks = [Line2D([], [], linestyle="", marker="o", markersize=np.sqrt(AREA * m), color=GREY, alpha=0.4) for m in (1, 10)]
     kinds = [Line2D([], [], linestyle="", marker=".", color=GREY), Line2D([], [], **LOOKS["sd"](linestyle=""))]
-    texts = ["paper, 300-W", f"ours, {study.test.title}", "1 M parameters", "10 M"]
+    texts = ["paper, 300-W", f"ours, {title}", "1 M parameters", "10 M"]
     figure.legend([*kinds, *marks], texts, loc="outside upper center", ncols=4, handlelength=1.5)
     figure.draw_without_rendering()
     for axes, part, column in ((left, frame, "macs"), (right, ours, "ms")):
         _name(axes, part, column)
-    return figure, frame
+    return figure
 
 
 STEPPED = (1, 1.5, 2, 3, 4, 5, 7)  # where a logarithmic axis of errors has numbers, times powers of ten
@@ -173,10 +181,10 @@ def _name(axes: Axes, frame: pd.DataFrame, column: str) -> None:
             text.remove()
 
 
-@plots.drawn
-def figure4(study: Study) -> tuple[Figure, pd.DataFrame]:
+@FromFrame.of(speeds)
+def figure4(frame: pd.DataFrame) -> Figure:
     """Faces a second against batch size, measured here; bars are quartiles. The paper says "more than 500" on its GPU."""
-    frame, figure = speeds(study), Figure(figsize=(WIDTH * 0.75, 2.8))
+    figure = Figure(figsize=(WIDTH * 0.75, 2.8))
     axes = figure.subplots()
     for row, part in frame.groupby("row", sort=False):
         ends = 1000 * part["batch"] / part["high"], 1000 * part["batch"] / part["low"]
@@ -187,9 +195,9 @@ def figure4(study: Study) -> tuple[Figure, pd.DataFrame]:
     axes.set_xticks(frame["batch"].unique(), frame["batch"].unique(), minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
     _plain(axes.yaxis, (1, 2, 5))
-    axes.set_title(f"{frame['device'].iloc[0]}, {study.source.size} px")
+    axes.set_title(f"{frame['device'].iloc[0]}, {frame['size'].iloc[0]} px")
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0)
-    return figure, frame
+    return figure
 
 
 POINTS = {"300w": 68, "wflw": 98, "cofw": 29}
@@ -237,19 +245,27 @@ PANELS = {"MBConv": {"super": "HRSuperNet", "hr": "HRNet"}, "residual": {"super-
 STEPS, LEAST = 6, 30  # networks of a curve, operations of the smallest
 
 
-@plots.drawn
-def figure6(study: Study) -> tuple[Figure, pd.DataFrame]:
+def cuts(study: Study) -> pd.DataFrame:
+    """What networks cut out of four supernetworks cost and find, without training on; first seed, all test faces."""
+    lines = []
+    for unit, row in ((unit, row) for unit, rows in PANELS.items() for row in rows):
+        net = network(study, row)
+        asked = np.linspace(len(net.topology.edges), LEAST, STEPS).round().astype(int).tolist()
+        found = pd.DataFrame([cut_to(net, count, study.test)[1] for count in asked]).drop_duplicates("operations")
+        lines.append(found.assign(row=row, unit=unit, ruler=study.test.scheme.ruler))
+    return pd.concat(lines, ignore_index=True)
+
+
+@FromFrame.of(cuts)
+def figure6(frame: pd.DataFrame) -> Figure:
     """NME against multiply-adds of networks cut out of four supernetworks, by their blocks; first seed, all test faces.
 
     Cut networks are not trained on; the paper does not say whether its are. How many operations are left stands beside each.
     """
-    figure, lines = Figure(figsize=(WIDTH, 2.9)), []
+    figure = Figure(figsize=(WIDTH, 2.9))
     for axes, (unit, rows) in zip(figure.subplots(1, 2, sharey=True), PANELS.items()):
         for line, (row, name) in zip((LOOKS["super"], LOOKS["hrnet"]), rows.items()):
-            net = network(study, row)
-            asked = np.linspace(len(net.topology.edges), LEAST, STEPS).round().astype(int).tolist()
-            found = pd.DataFrame([cut_to(net, count, study.test)[1] for count in asked]).drop_duplicates("operations")
-            lines.append(found.assign(row=row, unit=unit))
+            found = frame[frame["row"] == row]
             axes.plot(found["macs"] / 1e6, found["nme"], **line(label=f"cut out of {name}"))
             for one in found.itertuples():
                 place = {"xytext": (0, 5 if name == "HRNet" else -10), "textcoords": "offset points", "ha": "center"}
@@ -261,8 +277,8 @@ def figure6(study: Study) -> tuple[Figure, pd.DataFrame]:
     figure.legend(
         [*handles, Line2D([], [], linestyle="")], [*texts, "numbers: operations left"], loc="outside upper center", ncols=3
     )
-    figure.axes[0].set_ylabel(f"NME [% of {study.test.scheme.ruler}]")
-    return figure, pd.concat(lines, ignore_index=True)
+    figure.axes[0].set_ylabel(f"NME [% of {frame['ruler'][0]}]")
+    return figure
 
 
 FIGURES = dict(sorted({**drawings.FIGURES, 1: figure1, 4: figure4, 5: figure5, 6: figure6}.items()))

@@ -17,6 +17,7 @@ from fa_lib.data import Faces, readers
 from fa_lib.geometry import Affine, apply_to_landmarks, warp_images
 from fa_lib.landmarks import SCHEMES
 from fa_lib.plots import BLACK, BLUE, GREEN, GREY, ORANGE, WIDTH
+from fa_lib.redraw import FromFrame
 from fa_lib.results import Study
 
 ARMS = {"gt": "only GT", "elt": "GT + ELT", "sct": "GT + SCT", "all": "all losses"}
@@ -282,8 +283,7 @@ def _draw_spread(axes: Axes, without: np.ndarray, with_method: np.ndarray) -> No
         axes.plot(without[ids], with_method[ids], **line(linestyle="", label=name, alpha=0.85))
     reach = 1.06 * max(without.max(), with_method.max()) + 1e-6
     axes.plot([0, reach], [0, reach], color=GREY, linewidth=0.8)
-    axes.set(xlim=(0, reach), ylim=(0, reach), xlabel="without", ylabel="with the method")
-    axes.set_box_aspect(1)
+    axes.set(xlim=(0, reach), ylim=(0, reach), xlabel="without", ylabel="with the method", box_aspect=1)
     axes.set_title("(e) spread [% inter-ocular]")
 
 
@@ -301,23 +301,26 @@ def by_iteration(study: Study, metric: str, split: str, network: str, factor: fl
     return pd.DataFrame(lines)
 
 
-@plots.drawn
-def figure5(study: Study) -> tuple[Figure, pd.DataFrame]:
+def ablation(study: Study) -> pd.DataFrame:
+    """Figure 5's numbers: FAN2HG on clips where there are any, ResNet18 on test faces."""
+    splits = {"fan2": "video" if study.has("video") else "test", "resnet18": "test"}
+    frames = [by_iteration(study, m, split, net, 1000) for net, split in splits.items() for m in ("bias", "std", "nrmse")]
+    return pd.concat(frames, ignore_index=True).assign(ruler=study.test.scheme.ruler)
+
+
+@FromFrame.of(ablation)
+def figure5(frame: pd.DataFrame) -> Figure:
     """Bias, std and NRMSE (x 1000) against the iteration for each choice of losses; intervals over faces and seeds."""
     figure = Figure(figsize=(WIDTH, 4.3))
-    grid, frames = figure.subplots(2, 3), []
-    clips = ("video", "video") if study.has("video") else ("test", "test faces")
-    for panels, (network, split, place) in zip(grid, (("fan2", *clips), ("resnet18", "test", "test faces"))):
-        for axes, metric in zip(panels, ("bias", "std", "nrmse")):
-            frame = by_iteration(study, metric, split, network, 1000)
-            frames.append(frame)
-            plots.against_iteration(axes, LINES, frame, "arm")
-            axes.set_title({"nrmse": "NRMSE"}.get(metric, metric))
-        panels[0].set_ylabel(f"{NETWORKS[network]}, {place}\n[{study.test.scheme.ruler} x 1000]")
-    for axes in grid[1]:
-        axes.set_xlabel("self-distillation iteration")
+    grid = figure.subplots(2, 3)
+    for axes, ((network, split, metric), part) in zip(grid.flat, frame.groupby(["network", "split", "metric"], sort=False)):
+        plots.against_iteration(axes, LINES, part, "arm")
+        axes.set_title({"nrmse": "NRMSE"}.get(metric, metric))
+        if metric == "bias":
+            axes.set_ylabel(f"{network}, {'test faces' if split == 'test' else split}\n[{part['ruler'].iloc[0]} x 1000]")
+        axes.set_xlabel("self-distillation iteration" if axes in grid[1] else "")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    return figure, pd.concat(frames, ignore_index=True)
+    return figure
 
 
 @plots.drawn
@@ -328,8 +331,7 @@ def scale_figure(study: Study) -> tuple[Figure, pd.DataFrame]:
     for axes, frame in zip(figure.subplots(1, 2), frames):
         axes.axhline(100, color=GREY, linewidth=0.8)
         plots.against_iteration(axes, LINES, frame, "arm")
-        axes.set_title(frame["network"].iloc[0])
-        axes.set_xlabel("self-distillation iteration")
+        axes.set(title=frame["network"].iloc[0], xlabel="self-distillation iteration")
     figure.axes[0].set_ylabel("size of the output\n[% of the annotation's]")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure, pd.concat(frames, ignore_index=True)

@@ -69,7 +69,8 @@ def test_peak_is_where_the_gradient_is_greatest(theta: float):
 
 def test_figure_4_marks_the_peak_and_the_paper_s():
     axes = Figure().subplots()
-    frame = curves.gradients(axes)
+    frame = curves.slopes()
+    curves.gradients(axes, frame)
     marks = {line.get_marker(): (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines[-2:]}
     assert marks == {"v": (pytest.approx(1 / math.sqrt(3)), 1), "o": (0.5, pytest.approx(0.98534, abs=1e-5))}
     curve = frame.query("curve == 'Geman-McClure'").set_index("error")["share"]

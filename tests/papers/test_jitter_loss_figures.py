@@ -109,10 +109,21 @@ def test_figure_4_marks_the_radii_of_the_displacements(study: Study, monkeypatch
     )
 
 
+@pytest.mark.parametrize("number", [4, 7, 8])
+def test_figures_are_drawn_anew_from_their_csv(study: Study, monkeypatch: pytest.MonkeyPatch, same_from_file, number: int):
+    monkeypatch.setattr(figures, "LOSSES", ("awing-video",))
+    monkeypatch.setattr(figures, "LEVELS", {"noise": (0.0, 0.1), "blur": (0.0, 2.0)})
+    same_from_file(figures.FIGURES[number], study)
+
+
 def test_figure_7_reads_each_network_twice(study: Study, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(figures, "LOSSES", ("awing-video",))
-    frame = figures.figure7(study)[1].set_index(["row", "decoder", "axis"])
+    whole = figures.figure7(study)[1]
+    frame = whole.dropna(subset="std").set_index(["row", "decoder", "axis"])
     assert len(frame) == 2 * 2 * 2
+    for (row, decoder), outline in whole.dropna(subset="density").groupby(["row", "decoder"]):
+        assert outline["away"].between(*frame.loc[(row, decoder, "x"), ["low", "high"]]).all()
+        assert 0.5 < np.trapezoid(outline["density"], outline["away"]) < 1.001
     clips = figures.drivers(study)
     run = study.trained("awing-video")[0]
     found = figures.tracks_of(run.run.config, run.network(), clips.crops()[0], clips.group)[clips.still]

@@ -165,6 +165,11 @@ def test_figure_10_ends_where_the_failure_rate_says(study: Study, drawn: dict):
         assert (part["low"] <= part["faces"] + 1e-9).all() and (part["faces"] <= part["high"] + 1e-9).all()
 
 
+@pytest.mark.parametrize("number", [10, 13])
+def test_figures_are_drawn_anew_from_their_csv(study: Study, drawn: dict, same_from_file, number: int):
+    same_from_file(kd_loss.figures()[number], study)
+
+
 def test_error_curves_count_faces_up_to_each_error():
     errors = np.array([[0.01, 0.02, 0.30], [0.02, 0.05, 0.10]])
     share = kd_loss_figures.within(errors, np.array([0.0, 0.02, 0.1]))

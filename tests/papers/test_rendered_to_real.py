@@ -69,6 +69,10 @@ def test_table_has_no_column_of_a_paper_that_there_is_not(study: results.Study):
     assert list(table.index) == list(paper.TABLES[0].rows) and not any(source == "paper" for _, source in table.columns)
 
 
+def test_figure_is_drawn_anew_from_its_csv(study: results.Study, same_from_file):
+    same_from_file(figures.figure1, study)
+
+
 def test_figure_shows_every_row_and_the_mean_shape(study: results.Study):
     figure, frame = figures.figure1(study)
     rows = frame[frame["panel"] == "rows"].set_index("label")

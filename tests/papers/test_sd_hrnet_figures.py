@@ -152,6 +152,11 @@ def test_figure_1_has_printed_and_measured_networks(study: Study, brief: None):
         assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_figures_are_drawn_anew_from_their_csv(study: Study, brief: None, same_from_file, number: int):
+    same_from_file(figures.FIGURES[number], study)
+
+
 def test_figure_4_has_faces_a_second_of_each_batch(study: Study, brief: None):
     threads = torch.get_num_threads()
     figure, frame = figures.figure4(study)
@@ -184,16 +189,17 @@ def test_rendered_faces_stand_in_for_photographs(study: Study):
     assert np.allclose(found, study.trained("sd")[0].predictions["test"], atol=1e-3)
 
 
-def test_figure_6_cuts_from_all_operations_down(study: Study, monkeypatch: pytest.MonkeyPatch):
+def test_figure_6_cuts_from_all_operations_down(study: Study, monkeypatch: pytest.MonkeyPatch, same_from_file):
     monkeypatch.setattr(figures, "PANELS", {"MBConv": {"super": "HRSuperNet"}, "residual": {}})
     monkeypatch.setattr(figures, "STEPS", 3)
     frame = figures.figure6(study)[1]
     assert frame["operations"].iloc[0] == 132 and frame["operations"].is_monotonic_decreasing and len(frame) == 3
+    same_from_file(figures.figure6, study)
     assert (frame["operations"] >= [132, 81, 30]).all() and frame["macs"].is_monotonic_decreasing
     assert np.isclose(frame["nme"].iloc[0], 100 * study.estimate("super", "nme", "test").value, rtol=1e-3)
 
 
-def test_figures_2_3_and_7_list_what_they_draw(study: Study, monkeypatch: pytest.MonkeyPatch):
+def test_figures_2_3_and_7_list_what_they_draw(study: Study, monkeypatch: pytest.MonkeyPatch, same_from_file):
     names = {box for arrow in (*drawings.ARROWS, *drawings.COMPARED) for box in arrow[:2]}
     assert names == set(drawings.STUDENTS)
     told = {loss: sorted(a for a, b, *_ in (*drawings.ARROWS, *drawings.COMPARED) if b == loss) for loss in ("taught", "truth")}
@@ -205,6 +211,7 @@ def test_figures_2_3_and_7_list_what_they_draw(study: Study, monkeypatch: pytest
     assert third[third["kept"] == True].groupby("network").size().tolist() == [95, 132]  # noqa: E712
     searched = drawings.searched
     monkeypatch.setattr(drawings, "searched", lambda one, row: searched(one.on(None), row))  # one search instead of three
+    same_from_file(drawings.figure7, study)
     frame = drawings.figure7(study)[1].groupby(["network", "dataset"])[["blocks", "operations"]].first()
     assert frame.loc["released"].T.to_dict("list") == {"300-W": [25, 50], "COFW": [27, 42], "WFLW": [23, 40]}
     assert frame.loc["any released", "blocks"].item() == 35

@@ -157,6 +157,10 @@ def test_ablation_figures_say_what_the_study_says(study: Study, make):
     assert set(count["FAN2HG"]) == {4 * 4} and set(count["ResNet18"]) == {4 * 7}
 
 
+def test_figure_5_is_drawn_anew_from_its_csv(study: Study, same_from_file):
+    same_from_file(figures.figure5, study)
+
+
 def test_learning_curves_hold_every_epoch_of_every_row(study: Study):
     rows = ("fan2-gt", "fan2-all")
     _, frame = figures.learning_curves(study, rows)
