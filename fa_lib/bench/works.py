@@ -321,7 +321,7 @@ WORKS = (
         Work("inference", f"{title}, {words}", "face", _EAGER, partial(_inference, name=name, runner=runner), limit, seconds=4)
         for name, title, most in (("mobilenet_v2", "MobileNetV2", 3.95), ("efficientnet_b3", "EfficientNet-B3", 10.0))
         for runner, words, limit in (
-            ("torch", "torch", None), ("fp32", "ONNX Runtime", None), ("int8", "ONNX Runtime int8", Target(most))
+            ("torch", "torch", None), ("fp32", "ONNX Runtime", None), ("int8", "8 bits", Target(most))
         )
     ),
     *(
